@@ -1,0 +1,1 @@
+"""Knarr builds container images from Dockerfiles without a daemon or privileges."""
