@@ -1,0 +1,1 @@
+"""One process inside a root file system."""

@@ -1,0 +1,116 @@
+"""What one RUN step is started with: values, plus the form in which they cross to its interpreter."""
+
+import marshal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypedDict
+
+Network = Literal["default", "host", "none"]
+
+DEFAULT_HOSTNAME = "buildkitsandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount for one step at `target` inside the root: a bind of the host path `source`, or a tmpfs.
+
+    `source` is followed by the host's rules, so a path that an image or a context had a say in must be
+    resolved first. `target` must exist, except below /dev. `options` go to a tmpfs only (`size=64m`).
+    """
+
+    target: PurePosixPath
+    source: Path | None = None
+    readonly: bool = False
+    options: tuple[str, ...] = ()
+
+
+class WireMount(TypedDict):
+    """A `Mount` as plain values."""
+
+    target: str
+    source: str | None
+    readonly: bool
+    options: tuple[str, ...]
+
+
+class WireSpec(TypedDict):
+    """A `RunSpec` as plain values, the way the step's interpreter reads them."""
+
+    root: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    hostname: str
+    resolv_conf: str | None
+    hosts: str | None
+    extra_mounts: tuple[WireMount, ...]
+    network: str
+    single_id: bool
+    pid_namespace: bool
+    parent_pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One process inside the root file system mounted, or lying, at `root`.
+
+    `env` is exactly what the process gets. `single_id` and `pid_namespace` say what the executor's
+    namespaces offer (`Namespaces.single_id`, `Isolation.pid_namespace`). `hosts` and `resolv_conf` are
+    host files bound read-only. `cwd` must exist in the root.
+    """
+
+    root: Path
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: PurePosixPath = field(default=PurePosixPath("/"))
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    hostname: str = DEFAULT_HOSTNAME
+    resolv_conf: Path | None = None
+    hosts: Path | None = None
+    extra_mounts: tuple[Mount, ...] = ()
+    network: Network = "default"
+    single_id: bool = False
+    pid_namespace: bool = True
+
+    def to_wire(self, *, parent_pid: int) -> bytes:
+        """The spec for `knarr.exec.init`, run by the same interpreter.
+
+        `marshal` since it is built in: importing `json` would make each step several milliseconds slower.
+        """
+        wire = WireSpec(
+            root=str(self.root),
+            argv=self.argv,
+            env=dict(self.env),
+            cwd=str(self.cwd),
+            uid=self.uid,
+            gid=self.gid,
+            groups=self.groups,
+            hostname=self.hostname,
+            resolv_conf=_optional(self.resolv_conf),
+            hosts=_optional(self.hosts),
+            extra_mounts=tuple(_wire_mount(mount) for mount in self.extra_mounts),
+            network=self.network,
+            single_id=self.single_id,
+            pid_namespace=self.pid_namespace,
+            parent_pid=parent_pid,
+        )
+        return marshal.dumps(dict(wire))
+
+
+def _optional(path: Path | None) -> str | None:
+    return str(path) if path is not None else None
+
+
+def _wire_mount(mount: Mount) -> WireMount:
+    return WireMount(
+        target=str(mount.target),
+        source=_optional(mount.source),
+        readonly=mount.readonly,
+        options=mount.options,
+    )

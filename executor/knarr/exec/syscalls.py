@@ -1,0 +1,238 @@
+"""Linux system calls that `os` lacks, as functions that raise OSError.
+
+Loaded by the small interpreter that starts each RUN step, where an import costs more than the work:
+so nothing but `ctypes` and `os` here (`typing` and `dataclasses` alone take longer than a whole step).
+"""
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MS_RELATIME = 0x200000
+MNT_DETACH = 0x2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+CAP_SYS_ADMIN = 21
+CAP_LAST = 63
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_IN_ROOT = 0x10
+
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NODEV = 0x4
+
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+_FSOPEN_CLOEXEC = 0x1
+_FSMOUNT_CLOEXEC = 0x1
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_CAPABILITY_VERSION_3 = 0x20080522
+_LAST_SIGNAL = 64
+
+# Calls younger than the C libraries we meet; from 424 on a number is the same on every architecture.
+_SYS_MOVE_MOUNT = 429
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
+_SYS_OPENAT2 = 437
+_SYS_MOUNT_SETATTR = 442
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+)
+_libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+_libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+_libc.signal.restype = ctypes.c_void_p
+_libc.syscall.restype = ctypes.c_long
+
+
+def _checked(result: int, path: str | bytes | None = None) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return result
+
+
+def _syscall(number: int, *arguments: object) -> int:
+    # Integers are passed as longs: a bare Python integer would become a 32-bit int on the stack.
+    return int(_libc.syscall(ctypes.c_long(number), *(_long(each) for each in arguments)))
+
+
+def _long(argument: object) -> object:
+    return ctypes.c_long(argument) if isinstance(argument, int) else argument
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces that `flags` names for new ones; unshare(2)."""
+    _checked(_libc.unshare(flags))
+
+
+def mount(source: str, target: str, fstype: str | None, flags: int, options: str | None = None) -> None:
+    """Call mount(2); the options are limited to 4095 bytes by the kernel."""
+    kind = os.fsencode(fstype) if fstype is not None else None
+    data = os.fsencode(options) if options is not None else None
+    _checked(_libc.mount(os.fsencode(source), os.fsencode(target), kind, flags, data), target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Call umount2(2)."""
+    _checked(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Call pivot_root(2)."""
+    _checked(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
+
+
+def prctl(option: int, argument: int = 0) -> int:
+    """Call prctl(2) with one argument."""
+    return _checked(_libc.prctl(option, argument, 0, 0, 0))
+
+
+def sethostname(name: str) -> None:
+    """Set the host name of this UTS namespace."""
+    encoded = name.encode("ascii", "replace")
+    _checked(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))))
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapData(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def effective_capabilities() -> int:
+    """The effective set of this thread as a bit mask; capget(2)."""
+    data = (_CapData * 2)()
+    _checked(_libc.capget(ctypes.byref(_CapHeader(_CAPABILITY_VERSION_3, 0)), data))
+    return int(data[0].effective) | int(data[1].effective) << 32
+
+
+def has_capability(number: int) -> bool:
+    """Whether this thread's effective set holds the capability `number`."""
+    return bool(effective_capabilities() >> number & 1)
+
+
+def set_capabilities(mask: int) -> None:
+    """Make `mask` the effective and permitted set, with nothing inheritable or ambient; capset(2)."""
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = (_CapData * 2)(_CapData(low, low, 0), _CapData(high, high, 0))
+    _checked(_libc.capset(ctypes.byref(_CapHeader(_CAPABILITY_VERSION_3, 0)), data))
+    _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)  # kernels before 4.3 have no such set
+
+
+def limit_bounding_set(mask: int) -> None:
+    """Drop from the bounding set every capability that `mask` lacks."""
+    for number in range(CAP_LAST + 1):
+        present = _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0)
+        if present < 0:
+            return  # past the last one that this kernel knows
+        if present and not mask >> number & 1:
+            prctl(PR_CAPBSET_DROP, number)
+
+
+def reset_signals() -> None:
+    """Give every signal its default action, with none blocked, as a program expects at its start."""
+    for number in range(1, _LAST_SIGNAL + 1):
+        _libc.signal(number, None)  # KILL, STOP and the C library's own two refuse, as they should
+    _libc.sigprocmask(2, ctypes.create_string_buffer(128), None)  # SIG_SETMASK
+
+
+def join_new_session_keyring() -> None:
+    """Leave the session keyring inherited from the caller's login; nothing happens where refused."""
+    number = _SYS_KEYCTL.get(os.uname().machine)
+    if number is not None:
+        _syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """Open `path` below a directory descriptor, which the caller closes; ENOSYS before Linux 5.6."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    encoded = os.fsencode(path)
+    size = ctypes.sizeof(how)
+    return _checked(_syscall(_SYS_OPENAT2, directory, encoded, ctypes.byref(how), size), path)
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def mount_setattr_recursive(directory: int, attributes: int) -> None:
+    """Add MOUNT_ATTR_* flags to the mount at a descriptor and all below; ENOSYS before Linux 5.12."""
+    attr = _MountAttr(attributes, 0, 0, 0)
+    flags = _AT_EMPTY_PATH | _AT_RECURSIVE
+    size = ctypes.sizeof(attr)
+    _checked(_syscall(_SYS_MOUNT_SETATTR, directory, b"", flags, ctypes.byref(attr), size))
+
+
+def fsopen(fstype: str) -> int:
+    """A descriptor to configure a new file system with; ENOSYS before Linux 5.2."""
+    return _checked(_syscall(_SYS_FSOPEN, os.fsencode(fstype), _FSOPEN_CLOEXEC))
+
+
+def fsconfig(context: int, command: int, key: str | None = None, value: str | None = None) -> None:
+    """One configuration step for an fsopen descriptor; a value is limited to 255 bytes."""
+    name = os.fsencode(key) if key is not None else None
+    text = os.fsencode(value) if value is not None else None
+    _checked(_syscall(_SYS_FSCONFIG, context, command, name, text, 0), key)
+
+
+def fsmount(context: int, attributes: int) -> int:
+    """A descriptor of the detached mount that a configured fsopen descriptor stands for."""
+    return _checked(_syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes))
+
+
+def move_mount(mounted: int, target: str) -> None:
+    """Attach a detached mount at `target`."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH
+    result = _syscall(_SYS_MOVE_MOUNT, mounted, b"", _AT_FDCWD, os.fsencode(target), flags)
+    _checked(result, target)
