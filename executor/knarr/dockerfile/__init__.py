@@ -1,0 +1,1 @@
+"""Dockerfile text to values; no IO."""
