@@ -132,6 +132,8 @@ def parse_manifest(data: bytes, content_type: str | None = None) -> Manifest | I
     if _known_type(content_type) not in (None, stated):
         raise CorruptError(f"the manifest says it is {stated}, the registry says {content_type}")
     annotations = _parse_annotations(value.get("annotations"))
+    if not isinstance(stated, str):
+        raise CorruptError("the manifest's mediaType is not text")
     if stated in media_types.INDEXES:
         return Index(stated, _parse_list(value.get("manifests"), "manifests"), annotations)
     if stated in media_types.MANIFESTS:
@@ -141,7 +143,7 @@ def parse_manifest(data: bytes, content_type: str | None = None) -> Manifest | I
             _parse_list(value.get("layers"), "layers"),
             annotations,
         )
-    raise CorruptError(f"not an image manifest: media type {str(stated)[:100]!r}")
+    raise CorruptError(f"not an image manifest: media type {stated[:100]!r}")
 
 
 def _known_type(content_type: str | None) -> str | None:

@@ -1,0 +1,1 @@
+"""The registry conversation: the OCI distribution specification over HTTP."""

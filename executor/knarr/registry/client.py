@@ -1,0 +1,228 @@
+"""The client that all conversations with registries go through."""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from knarr.errors import RegistryError
+from knarr.oci.manifest import MAX_MANIFEST_BYTES
+from knarr.progress import Note, Reporter, Silent
+from knarr.registry.auth import Authorizer
+from knarr.registry.credentials import CredentialStore
+from knarr.registry.failures import ConnectionFaultError, NoAnswerError, refusal
+from knarr.registry.hosts import Endpoint, HostRules
+from knarr.registry.locations import resolve_location, same_origin, shown
+from knarr.registry.message import Reply, Request
+from knarr.registry.proxies import Proxies
+from knarr.registry.retry import TRANSIENT_STATUSES, Backoff, HostGate, RetryPolicy, parse_retry_after
+from knarr.registry.transport import Response, Timeouts, Transport
+from knarr.version import __version__
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 5
+_MAX_CHALLENGES = 2
+_MAX_ERROR_BYTES = 64 * 1024
+_MAX_TOKEN_BYTES = 64 * 1024
+_DRAINED_BYTES = 4 * 1024
+
+_T = TypeVar("_T")
+
+
+class Client:
+    """Talks to any number of registries; one for a process, safe to use from several threads.
+
+    Answers challenges, follows redirects of reads, repeats what failed in passing. The caller closes it.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: HostRules | None = None,
+        credentials: CredentialStore | None = None,
+        proxies: Proxies | None = None,
+        policy: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        reporter: Reporter | None = None,
+        user_agent: str = f"knarr/{__version__}",
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.rules = rules or HostRules()
+        self.reporter: Reporter = reporter or Silent()
+        self.policy = policy or RetryPolicy()
+        self.clock = clock
+        self.sleep = sleep
+        self._wall_clock = wall_clock
+        self._proxies = proxies or Proxies()
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
+        self._gate = HostGate(clock, sleep)
+        self._transport = Transport(
+            timeouts=timeouts or Timeouts(), system_ca_file=self.rules.system_ca_file, clock=clock
+        )
+        self._authorizer = Authorizer(
+            credentials or CredentialStore(), fetch=self._fetch_token, clock=clock, reporter=self.reporter
+        )
+        self.unreachable_mirrors: set[Endpoint] = set()
+        """Those that gave no answer in this process."""
+        self._warned: set[str] = set()
+        self._warned_lock = threading.Lock()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def fetch(self, request: Request, *, limit_bytes: int = MAX_MANIFEST_BYTES) -> Reply:
+        """Send a request, read its answer whole. Raises RegistryError; CorruptError beyond the limit."""
+        return self._repeat(request, lambda response: self._read(request, response, limit_bytes))
+
+    def open(self, request: Request) -> Response:
+        """Send a request, return its accepted answer with the body unread; the caller closes it."""
+        return self._repeat(request, lambda response: self._opened(request, response))
+
+    def refusal(self, request: Request, reply: Reply) -> RegistryError:
+        """The error for an answer that the caller accepted to look at, but can't use."""
+        return refusal(reply, request.doing, tried=self._authorizer.tried(request))
+
+    def _repeat(self, request: Request, use: Callable[[Response], _T]) -> _T:
+        backoff = Backoff(self.policy, tries=request.tries)
+        host = urlsplit(request.url).netloc
+        while True:
+            self._gate.wait(host)
+            try:
+                response = self._exchange(request)
+                if not _is_transient(response):
+                    return self._used(response, use)
+                asked_s = parse_retry_after(response.headers.get("retry-after"), now_s=self._wall_clock())
+                wait_s = backoff.next_wait(asked_s)
+                if wait_s is None:
+                    return self._used(response, use)
+                _drop(response)
+                if asked_s:
+                    self._gate.close(host, wait_s)
+                    continue
+            except ConnectionFaultError as fault:
+                may_heal = fault.is_transient
+                wait_s = backoff.next_wait(at_most_tries=fault.tries) if may_heal else None
+                if wait_s is None:
+                    # Not a ConnectionFaultError any more: what asked for this must not try it all over again.
+                    message = f"can't {request.doing}: {fault.message}"
+                    raise NoAnswerError(message, hint=fault.hint, is_transient=may_heal) from fault
+            self.sleep(wait_s)
+
+    def _used(self, response: Response, use: Callable[[Response], _T]) -> _T:
+        try:
+            self._show_warning(response)
+            return use(response)
+        except BaseException:
+            response.close()
+            raise
+
+    def _read(self, request: Request, response: Response, limit_bytes: int) -> Reply:
+        if response.status in request.accepted:
+            limit = limit_bytes if response.status < 400 else _MAX_ERROR_BYTES
+            reply = _reply(response, response.read(limit, what="the answer"))
+            response.close()
+            return reply
+        raise self._refused(request, response)
+
+    def _opened(self, request: Request, response: Response) -> Response:
+        if response.status in request.accepted:
+            return response
+        raise self._refused(request, response)
+
+    def _refused(self, request: Request, response: Response) -> RegistryError:
+        reply = _reply(response, response.read_some(_MAX_ERROR_BYTES))
+        tried = self._authorizer.tried(request) if request.is_authorised else ""
+        return refusal(reply, request.doing, tried=tried)
+
+    def _fetch_token(self, request: Request) -> Reply:
+        statuses = frozenset({200, 400, 401, 403, 404})
+        return self.fetch(dataclasses.replace(request, accepted=statuses), limit_bytes=_MAX_TOKEN_BYTES)
+
+    def _exchange(self, request: Request) -> Response:
+        """One try: with credentials, through redirects."""
+        response = self._authorised(request)
+        hops = 0
+        may_follow = request.method in ("GET", "HEAD") and request.is_authorised
+        while response.status in _REDIRECTS and may_follow:
+            _drop(response)
+            hops += 1
+            if hops > _MAX_REDIRECTS:
+                raise RegistryError(f"can't {request.doing}: more than {_MAX_REDIRECTS} redirects")
+            target = resolve_location(
+                response.url, response.headers.get("location"), registry_url=request.url
+            )
+            if same_origin(target, request.url):
+                response = self._authorised(dataclasses.replace(request, url=target))
+            else:
+                response = self._send(request, target, {})
+                response.is_foreign = True
+        return response
+
+    def _authorised(self, request: Request) -> Response:
+        if not request.is_authorised:
+            return self._send(request, request.url, {})
+        header = self._authorizer.header(request)
+        for _ in range(_MAX_CHALLENGES):
+            response = self._send(request, request.url, {"Authorization": header} if header else {})
+            if response.status != 401:
+                return response
+            asked = response.headers.get("www-authenticate", "")
+            answer = self._authorizer.answer(request, asked, header)
+            if answer is None:
+                return response
+            _drop(response)
+            header = answer
+        return self._send(request, request.url, {"Authorization": header} if header else {})
+
+    def _send(self, request: Request, url: str, headers: Mapping[str, str]) -> Response:
+        return self._transport.send(
+            request.method,
+            url,
+            headers={**self._headers, **request.headers, **headers},
+            body=request.body,
+            tls=self.rules.tls(urlsplit(url).netloc),
+            proxy=self._proxies.for_url(url),
+        )
+
+    def _show_warning(self, response: Response) -> None:
+        text = response.headers.get("warning", "")
+        with self._warned_lock:
+            is_new = text.startswith("299 ") and text not in self._warned and len(self._warned) < 20
+            self._warned.add(text)
+        if is_new:
+            said = shown(text.removeprefix("299 ").lstrip("- ").strip('"'))
+            self.reporter.report(Note(f"{urlsplit(response.url).netloc} warns: {said}", "warning"))
+
+
+def _is_transient(response: Response) -> bool:
+    # A storage host that a redirect led to refuses signatures that are too old; the registry gives new ones.
+    return response.status in TRANSIENT_STATUSES or (
+        response.is_foreign and response.status in (400, 401, 403)
+    )
+
+
+def _drop(response: Response) -> None:
+    """Read a little, so that the connection can be used again where that was all."""
+    try:
+        response.read_some(_DRAINED_BYTES)
+    except ConnectionFaultError:
+        pass
+    response.close()
+
+
+def _reply(response: Response, body: bytes) -> Reply:
+    return Reply(response.method, response.url, response.status, response.headers, body)

@@ -1,0 +1,76 @@
+"""Programs that keep credentials: the docker-credential-* protocol."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NOT_FOUND = "credentials not found"
+_MAX_ANSWER = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HelperAnswer:
+    """What a helper said; without a secret, `note` says why where that is not simply "none kept"."""
+
+    username: str = ""
+    secret: str = field(default="", repr=False)
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialHelpers:
+    """Where helper programs are, and what they run with."""
+
+    search_path: str = ""
+    """Directories as in PATH; empty: no helper can be run."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout_s: float = 30.0
+
+    def get(self, helper: str, server: str) -> HelperAnswer:
+        """Ask `docker-credential-HELPER get`; never raises, a helper that fails is a note."""
+        program = f"docker-credential-{helper}"
+        path = (
+            shutil.which(program, path=self.search_path)
+            if self.search_path and _NAME.fullmatch(helper)
+            else None
+        )
+        if path is None:
+            return HelperAnswer(note=f"the credential helper {program[:100]} is not installed")
+        try:
+            result = subprocess.run(
+                [path, "get"],
+                input=server.encode(),
+                capture_output=True,
+                timeout=self.timeout_s,
+                env=dict(self.environment),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return HelperAnswer(note=f"{program} did not answer within {self.timeout_s:g} s")
+        except OSError as error:
+            return HelperAnswer(note=f"{program} can't be run: {error.strerror}")
+        if result.returncode != 0:
+            return _failure(program, result)
+        return _parse(program, result.stdout)
+
+
+def _failure(program: str, result: subprocess.CompletedProcess[bytes]) -> HelperAnswer:
+    said = (result.stdout + result.stderr)[:300].decode(errors="replace").strip()
+    if _NOT_FOUND in said.lower():
+        return HelperAnswer()
+    # What it said is not shown: a helper in trouble may print what it was about to answer.
+    return HelperAnswer(note=f"{program} failed with status {result.returncode}")
+
+
+def _parse(program: str, output: bytes) -> HelperAnswer:
+    try:
+        value = json.loads(output) if len(output) <= _MAX_ANSWER else None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        return HelperAnswer(note=f"{program} gave no JSON object")
+    return HelperAnswer(str(value.get("Username") or ""), str(value.get("Secret") or ""))

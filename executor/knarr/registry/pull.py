@@ -1,0 +1,86 @@
+"""Blobs of images from a registry into the store."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import BinaryIO, cast
+
+from knarr.errors import CorruptError
+from knarr.oci.manifest import Descriptor
+from knarr.oci.reference import Reference
+from knarr.progress import Transferred
+from knarr.registry.blobs import BlobDownload, BlobReader
+from knarr.registry.client import Client
+from knarr.registry.failover import first_of
+from knarr.registry.hosts import Endpoint
+from knarr.registry.image import ResolvedImage
+from knarr.store import Store
+
+DEFAULT_JOBS = 4
+
+
+def open_blob(client: Client, reference: Reference, descriptor: Descriptor) -> BinaryIO:
+    """A blob as a file that keeps nothing; CorruptError at its end where size or digest are wrong.
+
+    The caller closes it. The first endpoint that gives its first bytes is the one that is read.
+    """
+    return cast(BinaryIO, BlobReader(blob_chunks(client, reference, descriptor), descriptor))
+
+
+def blob_chunks(client: Client, reference: Reference, descriptor: Descriptor) -> Iterator[bytes]:
+    """A blob's bytes from the first endpoint that gives a first chunk; size checked, digest not."""
+
+    def started(endpoint: Endpoint) -> Iterator[bytes]:
+        chunks = BlobDownload(client, endpoint, reference.repository, descriptor).chunks()
+        first = next(chunks, b"")
+        return itertools.chain((first,) if first else (), chunks)
+
+    return first_of(client, reference, started)
+
+
+def fetch_blob(client: Client, reference: Reference, descriptor: Descriptor, store: Store) -> None:
+    """Bring a blob into the store where it is not there yet.
+
+    Content that does not have its digest is asked for once more. Raises RegistryError, CorruptError.
+    """
+    if store.has(descriptor.digest):
+        client.reporter.report(Transferred("exists", str(descriptor.digest), descriptor.size_bytes))
+        return
+    started = client.clock()
+    try:
+        first_of(client, reference, lambda endpoint: _copy(client, endpoint, reference, descriptor, store))
+    except CorruptError:
+        first_of(client, reference, lambda endpoint: _copy(client, endpoint, reference, descriptor, store))
+    client.reporter.report(
+        Transferred("pulled", str(descriptor.digest), descriptor.size_bytes, client.clock() - started)
+    )
+
+
+def fetch_layers(client: Client, image: ResolvedImage, store: Store, *, jobs: int = DEFAULT_JOBS) -> None:
+    """Bring an image's layers into the store, several at once; the first error ends it."""
+    fetch_blobs(client, image.reference, image.manifest.layers, store, jobs=jobs)
+
+
+def fetch_blobs(
+    client: Client, reference: Reference, descriptors: Iterable[Descriptor], store: Store, *, jobs: int
+) -> None:
+    """Bring blobs of one repository into the store, several at once; the first error ends it."""
+    distinct = {descriptor.digest: descriptor for descriptor in descriptors}
+    with ThreadPoolExecutor(jobs, thread_name_prefix="pull") as pool:
+        futures = [
+            pool.submit(fetch_blob, client, reference, descriptor, store) for descriptor in distinct.values()
+        ]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        pool.shutdown(cancel_futures=True)
+        for future in done:
+            if not future.cancelled():
+                future.result()
+
+
+def _copy(
+    client: Client, endpoint: Endpoint, reference: Reference, descriptor: Descriptor, store: Store
+) -> None:
+    download = BlobDownload(client, endpoint, reference.repository, descriptor)
+    with store.writer(descriptor) as writer:
+        for chunk in download.chunks():
+            writer.write(chunk)

@@ -1,0 +1,133 @@
+"""Images into a registry: blobs, then the manifest under its tag."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from knarr.errors import RegistryError
+from knarr.oci.digest import Digest
+from knarr.oci.manifest import Descriptor, Manifest
+from knarr.oci.reference import Reference
+from knarr.progress import Pushed
+from knarr.registry.client import Client
+from knarr.registry.failures import refusal
+from knarr.registry.locations import same_origin
+from knarr.registry.message import BlobSource, Body, Reply, Request, push_scope
+from knarr.registry.resolve import head_manifest
+from knarr.registry.upload import session_url, start_request
+from knarr.registry.uploader import DEFAULT_JOBS, BlobUploader
+
+_ANY_ANSWER = frozenset(range(200, 600))
+_TAKEN = frozenset({200, 201, 202, 204})
+_IMMUTABLE = frozenset({400, 403, 409, 412})
+_BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
+_NO_MOUNTS: Mapping[Digest, Reference] = MappingProxyType({})
+
+
+class BlobUnknownError(RegistryError):
+    """The registry took no manifest because it lacks a blob that it said it has."""
+
+
+def push_image(
+    client: Client,
+    destination: Reference,
+    manifest: Manifest,
+    blob_source: Callable[[Descriptor], BlobSource],
+    *,
+    mount_from: Mapping[Digest, Reference] = _NO_MOUNTS,
+    jobs: int = DEFAULT_JOBS,
+) -> Digest:
+    """Push layers and config, several at once, then the manifest under the destination's tag.
+
+    `blob_source` gives the source of each blob's bytes, the config's included; `mount_from` says in what
+    repositories blobs are known to be. Returns the manifest's digest. Raises RegistryError; then the tag is
+    as it was.
+    """
+    blobs = (*manifest.layers, manifest.config)
+
+    def upload(*, is_forced: bool) -> None:
+        with BlobUploader(client, destination, jobs=jobs, is_forced=is_forced) as uploader:
+            for descriptor in blobs:
+                source = blob_source(descriptor)
+                uploader.submit(descriptor, source, mount_from=mount_from.get(descriptor.digest))
+            uploader.wait()
+
+    upload(is_forced=False)
+    data = manifest.to_bytes()
+    try:
+        return put_manifest(client, destination, data, manifest.media_type)
+    except BlobUnknownError:
+        # Its garbage collection ran between our question and the manifest.
+        upload(is_forced=True)
+        return put_manifest(client, destination, data, manifest.media_type)
+
+
+def put_manifest(client: Client, destination: Reference, data: bytes, media_type: str) -> Digest:
+    """Store a manifest or index under the destination's tag, else its digest; this makes an image visible.
+
+    A tag that can't be moved and is this very image already is a success. Raises BlobUnknownError where
+    the registry misses blobs, RegistryError for any other refusal.
+    """
+    endpoint = client.rules.push_endpoint(destination.registry)
+    repository = endpoint.repository(destination.repository)
+    digest = Digest.of(data)
+    if destination.digest not in (None, digest):
+        raise RegistryError(f"can't push {destination}: the manifest's digest is {digest}")
+    selector = destination.tag or (str(digest) if destination.digest else "latest")
+    request = Request(
+        "PUT",
+        endpoint,
+        endpoint.url(repository, f"manifests/{selector}"),
+        f"push {destination}",
+        repository,
+        (push_scope(repository),),
+        {"Content-Type": media_type},
+        Body(lambda: io.BytesIO(data), len(data)),
+        accepted=_ANY_ANSWER,
+    )
+    reply = client.fetch(request)
+    if reply.status in _TAKEN:
+        _verify(destination, digest, reply)
+    elif reply.says(*_BLOB_UNKNOWN):
+        refused = client.refusal(request, reply)
+        raise BlobUnknownError(refused.message, hint="a blob vanished from the registry; push again")
+    elif reply.status not in _IMMUTABLE or not _is_already(client, destination, digest):
+        raise client.refusal(request, reply)
+    client.reporter.report(Pushed(str(destination), str(digest)))
+    return digest
+
+
+def check_push(client: Client, destination: Reference) -> None:
+    """Find out before the work whether the destination can be pushed to; leaves nothing there.
+
+    Raises AuthError or RegistryError that say what is missing.
+    """
+    endpoint = client.rules.push_endpoint(destination.registry)
+    repository = endpoint.repository(destination.repository)
+    request = start_request(endpoint, repository, f"push to {destination.name}")
+    reply = client.fetch(request)
+    session = session_url(endpoint, reply)
+    # Registries forget the upload by themselves; a refusal to do so at once says nothing about pushing.
+    client.fetch(
+        replace(
+            request,
+            method="DELETE",
+            url=session,
+            doing=f"end the trial upload to {destination.name}",
+            accepted=_ANY_ANSWER,
+            tries=1,
+            is_authorised=same_origin(session, endpoint.base_url),
+        )
+    )
+
+
+def _is_already(client: Client, destination: Reference, digest: Digest) -> bool:
+    endpoint = client.rules.push_endpoint(destination.registry)
+    return head_manifest(client, endpoint, destination) == digest
+
+
+def _verify(destination: Reference, digest: Digest, reply: Reply) -> None:
+    stated = reply.headers.get("docker-content-digest")
+    if stated and stated != str(digest):
+        raise refusal(reply, f"push {destination}: stored as {stated[:100]!r} instead of {digest}")
