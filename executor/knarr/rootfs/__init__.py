@@ -1,0 +1,1 @@
+"""A root file system on disk or as an index of layers."""

@@ -1,0 +1,161 @@
+"""A source directory copied into a plan."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import BinaryIO
+
+from knarr.errors import ContextError
+from knarr.layers.entry import Entry, Kind
+from knarr.rootfs.chmod import ModeChange
+from knarr.rootfs.copy_sources import ParentsPattern
+from knarr.rootfs.plan import ROOT, Owner, Plan
+from knarr.rootfs.tree import PathFilter, Tree, join
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How what is copied differs from its source."""
+
+    chown: Owner | None = None
+    chmod: ModeChange | None = None
+    keep_owner: bool = False
+
+    def of(self, entry: Entry, path: str) -> Entry:
+        """The entry as it is written at `path`; a symlink has no mode to change."""
+        owner = self.chown or (Owner(entry.uid, entry.gid) if self.keep_owner else ROOT)
+        mode = entry.mode
+        if self.chmod is not None and entry.kind is not Kind.SYMLINK:
+            mode = self.chmod.apply(mode, directory=entry.kind is Kind.DIRECTORY)
+        return replace(entry, path=path, uid=owner.uid, gid=owner.gid, mode=mode)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A directory of the source that is made when something in it is copied."""
+
+    entry: Entry
+    target: str
+    made: bool
+
+
+class CopyWalk:
+    """The contents of one source directory on their way to a target that is there.
+
+    Names of one file stay one file within this walk. With a pattern, a directory that only leads to
+    matches is made once there is one.
+    """
+
+    def __init__(
+        self,
+        source: Tree,
+        plan: Plan,
+        look: Look,
+        exclude: PathFilter | None,
+        pattern: ParentsPattern | None,
+    ) -> None:
+        self._source = source
+        self._plan = plan
+        self._look = look
+        self._exclude = exclude
+        self._pattern = pattern
+        self._scope = object()
+        self._above: list[_Pending] = []
+        self._wanted: list[str] = []
+
+    def copy(self, directory: str, target: str) -> list[str]:
+        """Copy what is in `directory`; gives the paths of the files whose content will be opened.
+
+        The target keeps its owner and mode and takes the source's time.
+        """
+        entry = self._source.lookup(directory)
+        self._refuse_file(target)
+        self._copy_children(directory, "", target)
+        if entry is not None:
+            self._plan.touch(target, entry.mtime_ns)
+        return self._wanted
+
+    def _copy_children(self, directory: str, inside: str, target: str) -> None:
+        for name in self._source.children(directory):
+            self._copy_entry(join(directory, name), join(inside, name), join(target, name))
+
+    def _copy_entry(self, path: str, inside: str, target: str) -> None:
+        """`inside` is the path relative to the source directory: what patterns see."""
+        excluded = self._exclude is not None and self._exclude.excludes(inside)
+        included = not excluded and (self._pattern is None or self._pattern.includes(inside))
+        if not included and not self._may_include_below(inside):
+            return
+        entry = self._source.lookup(path)
+        if entry is None:
+            return
+        if entry.kind is Kind.DIRECTORY:
+            self._copy_directory(entry, inside, target, included=included)
+        elif included:
+            self._make_above()
+            self._copy_file(entry, target)
+
+    def _may_include_below(self, inside: str) -> bool:
+        if self._exclude is not None and not self._exclude.may_include_below(inside):
+            return False
+        return self._pattern is None or self._pattern.may_include_below(inside)
+
+    def _copy_directory(self, entry: Entry, inside: str, target: str, *, included: bool) -> None:
+        if included:
+            self._make_above()
+            self._put_directory(entry, target)
+        self._above.append(_Pending(entry, target, made=included))
+        self._copy_children(entry.path, inside, target)
+        self._above.pop()
+
+    def _make_above(self) -> None:
+        """Make the directories that were held back; one that is there takes the source's mode only."""
+        for pending in self._above:
+            if pending.made:
+                continue
+            there = self._plan.lookup(pending.target)
+            if there is None:
+                self._put_directory(pending.entry, pending.target)
+            else:
+                self._refuse_file(pending.target)
+                if there.mode != pending.entry.mode:
+                    self._plan.put(replace(there, mode=pending.entry.mode))
+            pending.made = True
+
+    def _put_directory(self, entry: Entry, target: str) -> None:
+        self._refuse_file(target)
+        there = self._plan.lookup(target)
+        copied = self._look.of(entry, target)
+        if there is not None and there.xattrs:
+            copied = replace(copied, xattrs={**there.xattrs, **copied.xattrs})
+        self._plan.put(copied)
+
+    def _copy_file(self, entry: Entry, target: str) -> None:
+        group: Hashable | None = None
+        if entry.kind is Kind.FILE:
+            self._wanted.append(entry.path)
+            found = self._source.link_group(entry.path)
+            group = None if found is None else (self._scope, found)
+        place_file(self._plan, self._look.of(entry, target), partial(self._source.open, entry.path), group)
+
+    def _refuse_file(self, target: str) -> None:
+        entry = self._plan.lookup(target)
+        if entry is not None and entry.kind is not Kind.DIRECTORY:
+            raise ContextError(
+                f"copying a directory to /{target}: what is there is no directory",
+                hint="remove it in a RUN step before, or copy to another path",
+            )
+
+
+def place_file(
+    plan: Plan,
+    entry: Entry,
+    open_content: Callable[[], BinaryIO],
+    group: Hashable | None = None,
+) -> None:
+    """Put a file, link or node in its place; raises ContextError where a directory is there."""
+    if plan.is_directory(entry.path):
+        raise ContextError(
+            f"copying to /{entry.path}: a file can't replace the directory that is there",
+            hint="name a path in the directory, or remove it in a RUN step before",
+        )
+    plan.put(entry, open_content if entry.kind is Kind.FILE else None, group=group)

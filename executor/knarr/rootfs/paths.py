@@ -1,0 +1,368 @@
+"""Operations on directory descriptors that can't leave a root file system.
+
+A path here is relative to a root directory, which is given by a descriptor: its symbolic links are followed
+as a process with that root would follow them, an absolute one from the root, ".." never above it. The kernel
+is never asked to follow one, so a link that is put there meanwhile leads nowhere either.
+"""
+
+import contextlib
+import enum
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from knarr.rootfs.openat2 import (
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    openat2,
+)
+
+IMPLICIT_MODE = 0o755
+"""Mode of a directory that nothing describes."""
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_LINKS = 40
+_MAX_PATH_BYTES = 4095
+_CACHED_DIRECTORIES = 64
+_RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+
+Guard = Callable[[str], None]
+"""Called with the path of a directory that is about to be made; may raise to forbid it."""
+
+
+class Directory(NamedTuple):
+    """An open directory with its path after all symbolic links; "" is the root."""
+
+    fd: int
+    path: str
+    inherits_group: bool
+    """Whether what is made in it gets its group (the setgid bit)."""
+
+
+def join(directory: str, name: str) -> str:
+    """The path of a name in a directory."""
+    return f"{directory}/{name}" if directory else name
+
+
+def resolve_directory(
+    root_fd: int, path: str, *, create: bool = False, guard: Guard | None = None
+) -> Directory:
+    """Open a directory; the caller closes its `fd`, which is good for *at calls only (O_PATH).
+
+    With `create`, missing directories are made, 0755 and owned by us. Raises OSError: ENOENT, ENOTDIR, ELOOP,
+    ENAMETOOLONG as the kernel would.
+    """
+    if "\0" in path:
+        raise ValueError("embedded null byte")
+    if not path:
+        return _describe(os.dup(root_fd), "")
+    if not _is_normal(path):
+        return _Walk(root_fd, create=create, guard=guard).open(path)
+    try:
+        fd = openat2(root_fd, path, _DIRECTORY, _RESOLVE)
+    except OSError:
+        # It has a link, is missing, or the kernel (before 5.6) or a seccomp filter lacks openat2.
+        return _Walk(root_fd, create=create, guard=guard).open(path)
+    return _describe(fd, path)
+
+
+def _is_normal(path: str) -> bool:
+    """Whether the path is the one of its directory, if there is no link in it."""
+    slashed = f"/{path}/"
+    return "//" not in slashed and "/./" not in slashed and "/../" not in slashed
+
+
+def open_directory(root_fd: int, path: str, *, create: bool = False) -> int:
+    """As `resolve_directory`; the descriptor alone."""
+    return resolve_directory(root_fd, path, create=create).fd
+
+
+def open_parent(root_fd: int, path: str, *, create: bool = False) -> tuple[int, str]:
+    """The directory that holds `path`, to be closed by the caller, with the last component, not resolved.
+
+    Raises OSError as `resolve_directory`; EINVAL where the last component is missing, "." or "..".
+    """
+    parent, _, name = path.strip("/").rpartition("/")
+    if name in ("", ".", ".."):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    return open_directory(root_fd, parent, create=create), name
+
+
+def make_directories(root_fd: int, path: str) -> None:
+    """Make a directory and those above it where they are missing, 0755 and owned by us."""
+    os.close(open_directory(root_fd, path, create=True))
+
+
+def _describe(fd: int, path: str) -> Directory:
+    return Directory(fd, path, bool(os.fstat(fd).st_mode & stat.S_ISGID))
+
+
+class _Walk:
+    """Resolves a path a component at a time."""
+
+    def __init__(self, root_fd: int, *, create: bool, guard: Guard | None) -> None:
+        self._root_fd = root_fd
+        self._create = create
+        self._guard = guard
+        self._fd = os.dup(root_fd)
+        self._resolved: list[str] = []
+        self._pending: list[str] = []
+        self._links = 0
+
+    def open(self, path: str) -> Directory:
+        try:
+            self._pending = path.split("/")[::-1]
+            while self._pending:
+                self._step(self._pending.pop())
+            return _describe(self._fd, "/".join(self._resolved))
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _step(self, name: str) -> None:
+        if name in ("", "."):
+            return
+        if name == "..":
+            self._ascend()
+            return
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=self._fd)
+        except NotADirectoryError:
+            self._follow(name)
+            return
+        except FileNotFoundError:
+            if not self._create:
+                raise
+            fd = self._make(name)
+        self._enter(fd)
+        self._resolved.append(name)
+
+    def _enter(self, fd: int) -> None:
+        os.close(self._fd)
+        self._fd = fd
+
+    def _ascend(self) -> None:
+        """Go up, by way of the path from the root: a moved directory's own ".." could lead out of it."""
+        del self._resolved[-1:]
+        while self._pending and self._pending[-1] in ("..", ".", ""):
+            if self._pending.pop() == "..":
+                del self._resolved[-1:]
+        self._enter(self._reopen())
+
+    def _reopen(self) -> int:
+        with contextlib.suppress(OSError):
+            return openat2(self._root_fd, "/".join(self._resolved) or ".", _DIRECTORY, _RESOLVE)
+        fd = os.dup(self._root_fd)
+        for name in self._resolved:
+            try:
+                following = os.open(name, _DIRECTORY, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = following
+        return fd
+
+    def _follow(self, name: str) -> None:
+        try:
+            target = os.readlink(name, dir_fd=self._fd)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name) from None
+            raise
+        self._links += 1
+        if self._links > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+        if sum(map(len, self._resolved)) + len(self._resolved) > _MAX_PATH_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
+        if target.startswith("/"):
+            self._resolved.clear()
+            self._enter(os.dup(self._root_fd))
+        self._pending.extend(target.split("/")[::-1])
+
+    def _make(self, name: str) -> int:
+        if self._guard is not None:
+            self._guard(join("/".join(self._resolved), name))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, IMPLICIT_MODE, dir_fd=self._fd)
+            self._make_plain(name)
+        return os.open(name, _DIRECTORY, dir_fd=self._fd)
+
+    def _make_plain(self, name: str) -> None:
+        """Undo what the umask or a setgid parent did to a new directory."""
+        fd = os.open(name, _LISTED, dir_fd=self._fd)
+        try:
+            found = os.fstat(fd)
+            if found.st_gid != os.getegid():
+                os.fchown(fd, -1, os.getegid())
+            if stat.S_IMODE(found.st_mode) != IMPLICIT_MODE:
+                os.fchmod(fd, IMPLICIT_MODE)
+        finally:
+            os.close(fd)
+
+
+class DirectoryCache:
+    """Directories that were opened a short while ago, by the paths that were asked for.
+
+    Archives come in tree order, so most are here already and the others are one component away. Whoever
+    removes or replaces a directory or a symbolic link, or sets a setgid bit, calls `forget`.
+    """
+
+    def __init__(self, root_fd: int, *, guard: Guard | None = None) -> None:
+        self._root_fd = root_fd
+        self._guard = guard
+        self._open: dict[str, Directory] = {}
+
+    def get(self, path: str, *, create: bool = True) -> Directory:
+        """The directory, made where it is missing; good until the next call of any method.
+
+        Raises OSError as `resolve_directory`.
+        """
+        found = self._open.get(path)
+        if found is not None:
+            return found
+        opened = self._open_below_known(path) or resolve_directory(
+            self._root_fd, path, create=create, guard=self._guard
+        )
+        if len(self._open) >= _CACHED_DIRECTORIES:
+            os.close(self._open.pop(next(iter(self._open))).fd)
+        self._open[path] = opened
+        return opened
+
+    def _open_below_known(self, path: str) -> Directory | None:
+        parent, _, name = path.rpartition("/")
+        known = self._open.get(parent)
+        if known is None or not name:
+            return None
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=known.fd)
+        except OSError:
+            return None
+        return _describe(fd, join(known.path, name))
+
+    def forget(self) -> None:
+        """Close all."""
+        for directory in self._open.values():
+            os.close(directory.fd)
+        self._open.clear()
+
+
+class Fate(enum.Enum):
+    """What clearing does with a path."""
+
+    REMOVE = "remove"
+    DESCEND = "descend"
+    """A directory stays but is cleared in turn; anything else stays."""
+    KEEP = "keep"
+
+
+def clear_directory(root_fd: int, path: str, fate: Callable[[str], Fate]) -> None:
+    """Remove what is in a directory as far as `fate` of its path allows; the directory itself stays.
+
+    `path` has no symbolic links, and what has become one is left alone.
+    """
+    waiting = [path]
+    while waiting:
+        directory = waiting.pop()
+        found = resolve_directory(root_fd, directory)
+        with _opened(found.fd):
+            if found.path == directory:
+                with _opened(os.open(".", _LISTED, dir_fd=found.fd)) as fd:
+                    kept = _remove_unless(fd, directory, fate)
+                waiting += [join(directory, name) for name in kept]
+
+
+def _remove_unless(fd: int, directory: str, fate: Callable[[str], Fate]) -> list[str]:
+    """Remove what may go; the names of directories to descend into."""
+    kept: list[str] = []
+    for name, is_directory in _list(fd):
+        decided = fate(join(directory, name))
+        if decided is Fate.REMOVE:
+            remove_tree(fd, name)
+        elif decided is Fate.DESCEND and is_directory:
+            kept.append(name)
+    return kept
+
+
+def _list(fd: int) -> list[tuple[str, bool]]:
+    """Names in a directory, with whether they are directories themselves."""
+    with os.scandir(fd) as listing:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+
+
+def remove_tree(dir_fd: int, name: str) -> None:
+    """Remove a file, or a directory with all in it; follows no link, and any depth takes three descriptors.
+
+    Raises OSError; FileNotFoundError where it is not there. A failure leaves a part of the tree.
+    """
+    try:
+        os.unlink(name, dir_fd=dir_fd)
+    except IsADirectoryError:
+        if not _remove_empty(dir_fd, name):
+            _remove_contents(os.open(name, _LISTED, dir_fd=dir_fd))
+            os.rmdir(name, dir_fd=dir_fd)
+
+
+def _remove_contents(fd: int) -> None:
+    """Empty a directory, whose descriptor is closed at the end."""
+    names: list[str] = []
+    above: list[tuple[int, int]] = []
+    waiting = [_unlink_files(fd)]
+    try:
+        while True:
+            while waiting[-1]:
+                name = waiting[-1].pop()
+                if _remove_empty(fd, name):
+                    continue
+                above.append(_identity(fd))
+                names.append(name)
+                fd = _replace(fd, os.open(name, _LISTED, dir_fd=fd))
+                waiting.append(_unlink_files(fd))
+            waiting.pop()
+            if not names:
+                return
+            fd = _replace(fd, os.open("..", _LISTED, dir_fd=fd))
+            if _identity(fd) != above.pop():
+                raise OSError(errno.ESTALE, "a directory was moved while it was removed", names[-1])
+            os.rmdir(names.pop(), dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _unlink_files(fd: int) -> list[str]:
+    """Remove all but directories, whose names are returned."""
+    entries = _list(fd)
+    for name, is_directory in entries:
+        if not is_directory:
+            os.unlink(name, dir_fd=fd)
+    return [name for name, is_directory in entries if is_directory]
+
+
+def _remove_empty(dir_fd: int, name: str) -> bool:
+    try:
+        os.rmdir(name, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def _replace(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+@contextlib.contextmanager
+def _opened(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)

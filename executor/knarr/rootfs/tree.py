@@ -1,0 +1,175 @@
+"""A root file system as something to look at: entries by path.
+
+A `Tree` never changes anything. COPY, ADD, WORKDIR and USER plan against it, and neither know nor care
+whether it is an index of layers or a directory. Paths are those of `layers.entry.Entry`: relative to the
+root, no ".", no "..", no empty component; "" is the root.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import BinaryIO, Protocol
+
+from knarr.errors import ContextError
+from knarr.layers.entry import Entry, Kind
+
+MAX_LINKS = 255
+"""Symlinks followed for one path; BuildKit's limit."""
+
+Lookup = Callable[[str], Entry | None]
+
+
+class Tree(Protocol):
+    """A root file system, read-only.
+
+    An entry that a tree gives is never a HARDLINK: each name of a file is that file, and `link_group` says
+    which names are the same one.
+    """
+
+    def lookup(self, path: str) -> Entry | None:
+        """The entry at exactly this path, no symlink followed; None where there is none."""
+        ...
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> str:
+        """The path with its symlinks followed inside the root; what does not exist is kept as it is."""
+        ...
+
+    def children(self, path: str) -> list[str]:
+        """The names in a directory, sorted; none for anything else."""
+        ...
+
+    def link_group(self, path: str) -> Hashable | None:
+        """Equal for two names of one file; None for a file known to have one name."""
+        ...
+
+    def prepare(self, paths: Iterable[str]) -> None:
+        """Make `open` cheap for these files: one pass over what holds them."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """The content of the FILE at this path; the caller closes it."""
+        ...
+
+
+class PathFilter(Protocol):
+    """What to leave out of a walk; `dockerfile.ignore.IgnorePatterns` is one."""
+
+    def excludes(self, path: str) -> bool:
+        """Whether a path is left out, by itself or with a directory above it."""
+        ...
+
+    def may_include_below(self, directory: str) -> bool:
+        """False only where the directory is left out with everything below it."""
+        ...
+
+
+def clean(path: str) -> str:
+    """A path as a Dockerfile has it ("/a/../b/", "./c") as the path of an entry; ".." stops at the root."""
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if kept:
+                kept.pop()
+        elif part not in ("", "."):
+            kept.append(part)
+    return "/".join(kept)
+
+
+def join(directory: str, name: str) -> str:
+    """The path of `name` in `directory`."""
+    return f"{directory}/{name}" if directory else name
+
+
+def parent_of(path: str) -> str:
+    """The directory that holds this path; "" for the root too."""
+    return path.rpartition("/")[0]
+
+
+def name_of(path: str) -> str:
+    """The last component; "" for the root."""
+    return path.rpartition("/")[2]
+
+
+def sort_key(path: str) -> list[str]:
+    """Orders paths so that a directory comes before all that is in it, and siblings by name."""
+    return path.split("/")
+
+
+def resolve_links(lookup: Lookup, path: str, *, follow_last: bool = True) -> str:
+    """Follow the symlinks of `path` within the root that `lookup` sees.
+
+    An absolute target starts at the root, and ".." at the root stays there, so that no link leads out.
+    ".." after a link means the parent of what the link stands for, as in the kernel. A component that
+    does not exist, or that is no directory, keeps the rest as it is. Raises ContextError after 255 links.
+    """
+    done: list[str] = []
+    todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            if done:
+                done.pop()
+            continue
+        done.append(part)
+        if not todo and not follow_last:
+            break
+        entry = lookup("/".join(done))
+        if entry is None or entry.kind is not Kind.SYMLINK:
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise ContextError(
+                f"resolving /{path.lstrip('/')}: more than {MAX_LINKS} symbolic links",
+                hint="two of its symbolic links probably point at each other",
+            )
+        done.pop()
+        if entry.link_target.startswith("/"):
+            done.clear()
+        todo.extend(part for part in reversed(entry.link_target.split("/")) if part not in ("", "."))
+    return "/".join(done)
+
+
+def read_bounded(tree: Tree, path: str, limit_bytes: int) -> bytes | None:
+    """The content of a regular file, symlinks followed inside the root; None where it is anything else.
+
+    A FIFO or a device is never opened. Raises ContextError for more than `limit_bytes`.
+    """
+    real = tree.resolve(path)
+    entry = tree.lookup(real)
+    if entry is None or entry.kind is not Kind.FILE:
+        return None
+    if entry.size > limit_bytes:
+        raise ContextError(f"reading /{path}: {entry.size} bytes, more than the {limit_bytes} allowed")
+    if entry.size == 0:
+        return b""
+    with tree.open(real) as stream:
+        content = stream.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise ContextError(f"reading /{path}: more than the {limit_bytes} bytes allowed")
+    return content
+
+
+class EmptyTree:
+    """The root file system of `FROM scratch`."""
+
+    def lookup(self, path: str) -> Entry | None:
+        """None, but for the root."""
+        return None if path else Entry(path="", kind=Kind.DIRECTORY, mode=0o755)
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> str:
+        """The path as it is, cleaned."""
+        return clean(path)
+
+    def children(self, path: str) -> list[str]:
+        """Nothing."""
+        return []
+
+    def link_group(self, path: str) -> Hashable | None:
+        """None: there is no file."""
+        return None
+
+    def prepare(self, paths: Iterable[str]) -> None:
+        """Nothing to do."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Raises ContextError: there is no file."""
+        raise ContextError(f"opening /{path}: no such file")
