@@ -1,0 +1,1 @@
+"""From a build request to an image."""

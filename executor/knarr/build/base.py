@@ -1,0 +1,47 @@
+"""The images that a build starts from: names to images, each resolved once."""
+
+from knarr.build.image import Image, ImageLayer
+from knarr.oci.image_config import History, ImageConfig
+from knarr.oci.platform import Platform
+from knarr.oci.reference import Reference
+from knarr.progress import Note, Reporter
+from knarr.registry.client import Client
+from knarr.registry.image import ResolvedImage
+from knarr.registry.resolve import resolve
+
+
+class BaseImages:
+    """Looks names up in registries; the same name and platform are looked up once a build."""
+
+    def __init__(self, client: Client, reporter: Reporter) -> None:
+        self._client = client
+        self._reporter = reporter
+        self._known: dict[tuple[str, Platform], Image] = {}
+
+    def get(self, name: str, platform: Platform) -> Image:
+        """The image that a FROM or --from names. Raises UsageError, RegistryError, CorruptError."""
+        key = (name, platform)
+        if key not in self._known:
+            reference = Reference.parse(name).with_default_tag()
+            resolved = resolve(self._client, reference, platform)
+            self._reporter.report(Note(f"{reference} is {resolved.descriptor.digest}"))
+            self._known[key] = _image(resolved)
+        return self._known[key]
+
+
+def _image(resolved: ResolvedImage) -> Image:
+    layers = tuple(
+        ImageLayer(descriptor, diff_id, resolved.reference)
+        for descriptor, diff_id in zip(resolved.manifest.layers, resolved.config.diff_ids, strict=True)
+    )
+    return Image(_with_whole_history(resolved.config.as_base(), len(layers)), layers)
+
+
+def _with_whole_history(config: ImageConfig, layer_count: int) -> ImageConfig:
+    """A history that has an entry for each layer, as the ones to come need; a wrong one is replaced."""
+    known = sum(not entry.empty_layer for entry in config.history)
+    if known > layer_count:
+        config, known = config.with_property("history", None), 0
+    for _ in range(layer_count - known):
+        config = config.with_history(History(comment="history of the layer is missing in the base image"))
+    return config

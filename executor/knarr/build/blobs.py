@@ -1,0 +1,128 @@
+"""The blobs of a build: pulled when something reads them, written when a step makes a layer."""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import BinaryIO, cast
+
+from knarr.build.image import ImageLayer
+from knarr.layers.entry import LayerItem
+from knarr.layers.read import LayerReader, open_layer
+from knarr.layers.write import write_layer
+from knarr.oci import media_types
+from knarr.oci.digest import Digest
+from knarr.oci.manifest import Descriptor
+from knarr.oci.reference import Reference
+from knarr.registry.client import Client
+from knarr.registry.layer_stream import LayerStream
+from knarr.registry.pull import fetch_blob
+from knarr.store import Store
+
+_JOBS = 3
+_KEPT_XATTRS = frozenset({"security.capability"})
+
+
+class Blobs:
+    """The build's store, filled from registries on demand; safe to use from several threads."""
+
+    def __init__(self, store: Store, client: Client) -> None:
+        self.store = store
+        self._client = client
+        self._pool = ThreadPoolExecutor(_JOBS, thread_name_prefix="blobs")
+        self._coming: dict[Digest, Future[None]] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Wait for downloads under way, give up those that wait."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def prefetch(self, layers: Sequence[ImageLayer]) -> None:
+        """Begin to pull what `open` will ask for next: all that is missing but the first.
+
+        The first is read while it arrives.
+        """
+        for layer in [each for each in layers if self._is_missing(each)][1:]:
+            self._pull(layer)
+
+    def ensure(self, layers: Iterable[ImageLayer]) -> None:
+        """Bring layers into the store, several at once. Raises RegistryError, CorruptError."""
+        for future in [self._pull(layer) for layer in layers if self._is_missing(layer)]:
+            future.result()
+
+    @contextmanager
+    def open(self, layer: ImageLayer) -> Iterator[LayerReader]:
+        """A layer's plain tar stream; a block that ends well has verified all of it."""
+        expected = str(layer.diff_id)
+        with self._open_packed(layer) as packed, open_layer(packed, expected_diff_id=expected) as reader:
+            yield reader
+            reader.verify()
+
+    @contextmanager
+    def open_part(self, layer: ImageLayer) -> Iterator[BinaryIO]:
+        """The same for a layer that was read whole before, to be read up to some place."""
+        with self._open_packed(layer) as packed, open_layer(packed) as reader:
+            yield cast(BinaryIO, reader)
+
+    def open_packed(self, layer: ImageLayer) -> BinaryIO:
+        """A layer's blob as it is pushed; the caller closes it."""
+        self.ensure([layer])
+        return self.store.open(layer.descriptor.digest)
+
+    def write_layer(self, items: Iterable[LayerItem]) -> ImageLayer:
+        """Pack a layer of this build into the store."""
+        with self.store.writer() as writer:
+            written = write_layer(map(_kept, items), writer)
+        descriptor = Descriptor(media_types.OCI_LAYER_GZIP, Digest.parse(written.digest), written.size_bytes)
+        return ImageLayer(descriptor, Digest.parse(written.diff_id))
+
+    @contextmanager
+    def _open_packed(self, layer: ImageLayer) -> Iterator[BinaryIO]:
+        """A blob from the store, or while it arrives; then others who want it wait for that download."""
+        digest = layer.descriptor.digest
+        with self._lock:
+            coming = self._coming.get(digest)
+            if coming is None and self._is_missing(layer):
+                streamed = self._coming[digest] = Future[None]()
+            else:
+                streamed = None
+        if streamed is None:
+            if coming is not None:
+                coming.result()
+            with self.store.open(digest) as file:
+                yield file
+            return
+        try:
+            with LayerStream(self._client, _origin(layer), layer.descriptor, self.store) as stream:
+                yield cast(BinaryIO, stream)
+        except BaseException as error:
+            streamed.set_exception(error)
+            raise
+        streamed.set_result(None)
+
+    def _is_missing(self, layer: ImageLayer) -> bool:
+        return not self.store.has(layer.descriptor.digest)
+
+    def _pull(self, layer: ImageLayer) -> Future[None]:
+        digest = layer.descriptor.digest
+        with self._lock:
+            if digest not in self._coming:
+                self._coming[digest] = self._pool.submit(
+                    fetch_blob, self._client, _origin(layer), layer.descriptor, self.store
+                )
+            return self._coming[digest]
+
+
+def _kept(item: LayerItem) -> LayerItem:
+    """The item with the attributes that a layer keeps: capabilities alone, as containerd's differ has it."""
+    xattrs = item.entry.xattrs
+    if all(name in _KEPT_XATTRS for name in xattrs):
+        return item
+    kept = {name: value for name, value in xattrs.items() if name in _KEPT_XATTRS}
+    return replace(item, entry=replace(item.entry, xattrs=kept))
+
+
+def _origin(layer: ImageLayer) -> Reference:
+    assert layer.origin is not None, "a layer of this build is in the store"
+    return layer.origin

@@ -1,0 +1,64 @@
+"""The build context: finds the Dockerfile with its ignore file, opens the directory."""
+
+import os
+import stat
+from pathlib import Path
+
+from knarr.dockerfile.ignore import IgnorePatterns
+from knarr.errors import ContextError, UsageError
+
+_MAX_DOCKERFILE_BYTES = 16 * 1024 * 1024
+_MAX_IGNORE_BYTES = 4 * 1024 * 1024
+_DEFAULT_NAMES = ("Dockerfile", "dockerfile")
+
+
+def find_dockerfile(text: str, context: Path, working_directory: Path) -> Path:
+    """The absolute path of the Dockerfile.
+
+    An empty text means `Dockerfile` (else `dockerfile`) of the context. Anything else is tried as given, from
+    the working directory, then within the context. Raises UsageError for a URL, ContextError for nothing.
+    """
+    if "://" in text:
+        raise UsageError(f"--dockerfile {text}: a URL is not supported by this version of knarr")
+    if text:
+        tried = [working_directory / text, context / text]
+    else:
+        tried = [context / name for name in _DEFAULT_NAMES]
+    for path in tried:
+        if path.is_file():
+            return path.absolute()
+    if not context.is_dir():
+        raise ContextError(
+            f"the build context {context} is not a directory", hint="name it: knarr build DIRECTORY"
+        )
+    listed = " nor ".join(str(path) for path in dict.fromkeys(tried[: 2 if text else 1]))
+    raise ContextError(f"no Dockerfile: {listed} is not a file", hint="--dockerfile names it")
+
+
+def read_dockerfile(path: Path) -> bytes:
+    """The Dockerfile's bytes; ContextError where it can't be read or is larger than 16 MiB."""
+    return _read_regular(path, _MAX_DOCKERFILE_BYTES)
+
+
+def read_ignore_patterns(dockerfile: Path, context: Path) -> IgnorePatterns:
+    """The patterns of `<Dockerfile>.dockerignore`, else of the context's `.dockerignore`, else none."""
+    for path in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore"):
+        if path.exists():
+            text = _read_regular(path, _MAX_IGNORE_BYTES).decode(errors="surrogateescape")
+            return IgnorePatterns.parse(text, file=str(path))
+    return IgnorePatterns()
+
+
+def _read_regular(path: Path, limit_bytes: int) -> bytes:
+    """Bytes of a regular file; a pipe or device that takes its place never blocks us."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ContextError(f"{path} is not a regular file")
+            data = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise ContextError(f"can't read {path}: {error.strerror}") from error
+    if len(data) > limit_bytes:
+        raise ContextError(f"{path} is larger than {limit_bytes} bytes")
+    return data

@@ -1,0 +1,98 @@
+"""Pushes the image: layers in the background as they are made, tags at the end."""
+
+import io
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from knarr.build.blobs import Blobs
+from knarr.build.image import FinishedImage, ImageLayer
+from knarr.oci import media_types
+from knarr.oci.manifest import Descriptor, Manifest
+from knarr.oci.reference import Reference
+from knarr.registry.client import Client
+from knarr.registry.message import BlobSource
+from knarr.registry.push import BlobUnknownError, check_push, push_image, put_manifest
+from knarr.registry.uploader import BlobUploader
+
+
+class Publisher:
+    """Uploads to every destination's repository; leaving `with` by an exception gives waiting uploads up."""
+
+    def __init__(self, client: Client, destinations: Sequence[Reference], blobs: Blobs) -> None:
+        self._client = client
+        self._destinations = destinations
+        self._blobs = blobs
+        self._exits = ExitStack()
+        self._uploaders: dict[Reference, BlobUploader] = {}
+        for destination in destinations:
+            repository = Reference(destination.registry, destination.repository)
+            if repository not in self._uploaders:
+                self._uploaders[repository] = self._exits.enter_context(BlobUploader(client, repository))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.__exit__(kind, error, trace)
+
+    def check(self) -> None:
+        """Find out before the work whether the destinations take a push. Raises RegistryError."""
+        for repository in self._uploaders:
+            check_push(self._client, repository)
+
+    def submit(self, layer: ImageLayer) -> None:
+        """Begin to upload a layer of the image to be."""
+        for repository, uploader in self._uploaders.items():
+            uploader.submit(
+                layer.descriptor,
+                partial(self._blobs.open_packed, layer),
+                mount_from=self._mountable(layer, repository),
+            )
+
+    def finish(self, image: FinishedImage) -> None:
+        """Upload what is missing, then set the tags, in the order of the destinations.
+
+        Raises RegistryError; a tag that was not reached by then is as it was.
+        """
+        config = Descriptor(media_types.OCI_CONFIG, image.config_digest, len(image.config))
+        for layer in image.layers:
+            self.submit(layer)
+        for uploader in self._uploaders.values():
+            uploader.submit(config, partial(_bytes, image.config))
+        for uploader in self._uploaders.values():
+            uploader.wait()
+        for destination in self._destinations:
+            self._tag(destination, image, config)
+
+    def _tag(self, destination: Reference, image: FinishedImage, config: Descriptor) -> None:
+        media_type = image.descriptor.media_type
+        try:
+            put_manifest(self._client, destination, image.manifest, media_type)
+        except BlobUnknownError:  # what the registry said it has was collected meanwhile: send all again
+            layers = tuple(layer.descriptor for layer in image.layers)
+            manifest = Manifest(media_type, config, layers)
+            push_image(self._client, destination, manifest, partial(self._source, image))
+
+    def _source(self, image: FinishedImage, descriptor: Descriptor) -> BlobSource:
+        for layer in image.layers:
+            if layer.descriptor.digest == descriptor.digest:
+                return partial(self._blobs.open_packed, layer)
+        return partial(_bytes, image.config)
+
+    def _mountable(self, layer: ImageLayer, repository: Reference) -> Reference | None:
+        """The repository of the same registry that has the layer: the base image's own, or its mirror's."""
+        if layer.origin is None:
+            return None
+        for endpoint in self._client.rules.pull_endpoints(layer.origin.registry):
+            if endpoint.registry == repository.registry:
+                return Reference(endpoint.registry, endpoint.repository(layer.origin.repository))
+        return None
+
+
+def _bytes(data: bytes) -> BinaryIO:
+    return io.BytesIO(data)

@@ -1,0 +1,108 @@
+"""One stage while it is built: its image so far, its root file system, the names in scope."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from knarr.build.image import Image, ImageLayer
+from knarr.build.isolation import Sandbox
+from knarr.build.root import StageRoot
+from knarr.dockerfile.history import HISTORY_COMMENT
+from knarr.dockerfile.instructions import Instruction
+from knarr.dockerfile.scope import Scope
+from knarr.dockerfile.substitute import substitute
+from knarr.errors import DockerfileError, KnarrError, SourceLocation
+from knarr.oci.image_config import History
+from knarr.progress import Note, Reporter
+from knarr.rootfs.tree import Tree
+
+_AnyInstruction = TypeVar("_AnyInstruction", bound=Instruction)
+
+
+class Sources(Protocol):
+    """What COPY, ADD can copy from."""
+
+    def context(self) -> Tree:
+        """The build context, without what its ignore file excludes."""
+        ...
+
+    def is_ignored(self, path: str) -> bool:
+        """Whether the ignore file is why a path is not in the context."""
+        ...
+
+    def named(self, name: str, before: int) -> Tree:
+        """The stage or image that `--from=name` means in the stage of this index."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all stages share."""
+
+    created: str
+    """RFC 3339."""
+    escape: str
+    build_args: Mapping[str, str]
+    global_args: Mapping[str, str]
+    sandbox: Sandbox
+    work_dir: Path
+    sources: Sources
+    reporter: Reporter
+
+
+@dataclass(slots=True)
+class StageBuild:
+    """A stage in the making; the steps change it in place."""
+
+    index: int
+    name: str
+    image: Image
+    root: StageRoot
+    scope: Scope
+    settings: Settings
+    has_cmd: bool = False
+    """Whether CMD was given in this stage, so that ENTRYPOINT leaves it alone."""
+    on_layer: Callable[[ImageLayer], None] = field(default=lambda _: None)
+    last_layer: ImageLayer | None = None
+    """The layer of the step under way, where it made one."""
+
+    def substitute(self, instruction: _AnyInstruction) -> _AnyInstruction:
+        """The instruction with its variables replaced; DockerfileError where that is impossible."""
+        return substitute(instruction, self.scope.expansion_env(), escape=self.settings.escape)
+
+    def configure(self, **properties: object) -> None:
+        """Set properties of the config that a container starts with."""
+        self.image = self.image.with_config(self.image.config.with_run(**properties))
+
+    def record(self, created_by: str) -> None:
+        """Add a history entry for an instruction without a layer."""
+        entry = dataclasses.replace(self._history(created_by), empty_layer=True)
+        self.image = self.image.with_config(self.image.config.with_history(entry))
+
+    def add_layer(self, layer: ImageLayer, created_by: str) -> None:
+        """Add a layer with its history entry."""
+        self.image = self.image.with_layer(layer, self._history(created_by))
+        self.last_layer = layer
+        self.on_layer(layer)
+
+    def warn(self, text: str) -> None:
+        """Tell the user of something that is probably not meant."""
+        self.settings.reporter.report(Note(f"{self.name}: {text}", "warning"))
+
+    def _history(self, created_by: str) -> History:
+        return History(created=self.settings.created, created_by=created_by, comment=HISTORY_COMMENT)
+
+
+def located(error: KnarrError, instruction: Instruction) -> KnarrError:
+    """The error with the instruction that it came up in, where it doesn't say one yet."""
+    if isinstance(error, DockerfileError):
+        location = error.location or instruction.location
+        return DockerfileError(error.message, location=location, hint=error.hint)
+    error.message = f"{_place(instruction.location)}: {error.message}"
+    return error
+
+
+def _place(location: SourceLocation) -> str:
+    return f"{location.file}:{location.line}: {location.text.strip()[:120]}"

@@ -1,0 +1,80 @@
+"""What the process's environment says: where credentials lie, which proxy, which directories."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from knarr.errors import AuthError
+from knarr.oci.platform import Platform
+
+_MAX_CONFIG_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CredentialText:
+    """The text of a Docker config, with the name of where it came from; never shown whole."""
+
+    data: bytes
+    source: str
+
+    def __repr__(self) -> str:
+        return f"CredentialText(source={self.source!r})"
+
+
+def find_docker_config(environment: Mapping[str, str]) -> CredentialText | None:
+    """The first credential file that exists, in the order of kaniko; AuthError where it can't be read."""
+    for path in _config_paths(environment):
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_CONFIG_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise AuthError(
+                f"can't read the credentials in {path}: {error.strerror}",
+                hint="DOCKER_CONFIG names the directory that holds config.json",
+            ) from error
+        if len(data) > _MAX_CONFIG_BYTES:
+            raise AuthError(f"the credentials in {path} are larger than {_MAX_CONFIG_BYTES} bytes")
+        return CredentialText(data, str(path))
+    return None
+
+
+def _config_paths(environment: Mapping[str, str]) -> Iterator[Path]:
+    if environment.get("DOCKER_CONFIG"):
+        yield Path(environment["DOCKER_CONFIG"], "config.json")
+    home = environment.get("HOME")
+    if home and not environment.get("DOCKER_CONFIG"):
+        yield Path(home, ".docker", "config.json")
+    if environment.get("REGISTRY_AUTH_FILE"):
+        yield Path(environment["REGISTRY_AUTH_FILE"])
+    if environment.get("XDG_RUNTIME_DIR"):
+        yield Path(environment["XDG_RUNTIME_DIR"], "containers", "auth.json")
+    if environment.get("XDG_CONFIG_HOME"):
+        yield Path(environment["XDG_CONFIG_HOME"], "containers", "auth.json")
+    elif home:
+        yield Path(home, ".config", "containers", "auth.json")
+
+
+def auth_config_text(environment: Mapping[str, str]) -> CredentialText | None:
+    """The credentials in DOCKER_AUTH_CONFIG, which come before those of a file."""
+    text = environment.get("DOCKER_AUTH_CONFIG")
+    return CredentialText(text.encode(), "DOCKER_AUTH_CONFIG") if text else None
+
+
+def work_directory_parent(environment: Mapping[str, str]) -> Path:
+    """The directory in which a build makes its own: KNARR_DIR, else TMPDIR, else /var/tmp.
+
+    Not /tmp: it is often kept in memory, and too small for a root file system.
+    """
+    for name in ("KNARR_DIR", "TMPDIR"):
+        if environment.get(name):
+            return Path(environment[name])
+    return Path("/var/tmp")
+
+
+def this_platform() -> Platform:
+    """The platform of the machine, in Go's names."""
+    machine = os.uname()
+    return Platform.normalised("linux", machine.machine)

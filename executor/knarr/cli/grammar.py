@@ -1,0 +1,119 @@
+"""kaniko's command-line grammar: pflag's, which differs from the one that typer reads.
+
+A switch takes a value only behind `=`; every other flag takes the next argument, whatever it looks like;
+`-dIMG`, `-d IMG` and `-d=IMG` are the same; abbreviated names do not exist.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from knarr.errors import UsageError
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_HELP = frozenset({"-h", "--help"})
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag of a command: its long name without dashes, its letter, whether it is a switch."""
+
+    name: str
+    short: str | None = None
+    switch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """The flags of one command; `refused` are flags that pipelines use and that this version lacks."""
+
+    flags: Mapping[str, Flag]
+    shorts: Mapping[str, Flag] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, flags: Iterable[Flag], *, refused: Iterable[str] = ()) -> "Grammar":
+        """The grammar of these flags."""
+        by_name = {flag.name: flag for flag in flags}
+        shorts = {flag.short: flag for flag in by_name.values() if flag.short}
+        return cls(by_name, shorts, frozenset(refused))
+
+    def normalise(self, arguments: Sequence[str]) -> list[str]:
+        """Every flag as one `--name=value`, in order, then `--` with the positional arguments.
+
+        Raises UsageError for an unknown flag, or one without its value.
+        """
+        flags: list[str] = []
+        positional: list[str] = []
+        rest = list(arguments)
+        while rest:
+            argument = rest.pop(0)
+            if argument == "--":
+                positional += rest
+                break
+            if argument in _HELP:
+                return ["--help"]
+            if argument.startswith("--"):
+                flags.append(self._long(argument[2:], rest))
+            elif argument.startswith("-") and argument != "-":
+                flags.append(self._short(argument[1:], rest))
+            else:
+                positional.append(argument)
+        return [*flags, "--", *positional]
+
+    def _long(self, text: str, rest: list[str]) -> str:
+        name, equals, value = text.partition("=")
+        flag = self.flags.get(name)
+        if flag is None:
+            raise self._unknown(name)
+        if equals:
+            return f"--{name}={value}"
+        return f"--{name}={'true' if flag.switch else _next(rest, f'--{name}')}"
+
+    def _short(self, text: str, rest: list[str]) -> str:
+        flag = self.shorts.get(text[0])
+        if flag is None:
+            hint = f"a long flag has two dashes: --{text}" if text.partition("=")[0] in self.flags else None
+            raise UsageError(f"unknown flag: -{text[0]} in -{text}", hint=hint)
+        value = text[1:].removeprefix("=") if len(text) > 1 else None
+        if value is None:
+            value = "true" if flag.switch else _next(rest, f"-{flag.short}")
+        return f"--{flag.name}={value}"
+
+    def _unknown(self, name: str) -> UsageError:
+        if name in self.refused:
+            return UsageError(
+                f"--{name} is not supported by this version of knarr",
+                hint="remove the flag, or wait for the version that brings it; it is never ignored silently",
+            )
+        close = difflib.get_close_matches(name, self.flags, 1)
+        return UsageError(f"unknown flag: --{name}", hint=f"did you mean --{close[0]}?" if close else None)
+
+
+def _next(rest: list[str], flag: str) -> str:
+    if not rest:
+        raise UsageError(f"flag needs an argument: {flag}")
+    return rest.pop(0)
+
+
+def parse_bool(text: str) -> bool:
+    """Read a boolean as Go's strconv.ParseBool does; UsageError for any other word."""
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise UsageError(f"not a boolean: {text!r}", hint="write true or false")
+
+
+def parse_pair(text: str, flag: str) -> tuple[str, str]:
+    """Read `key=value`, split at the first `=`; UsageError without one."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{flag} takes key=value, got {text!r}")
+    return key, value
+
+
+def parse_map(values: Iterable[str], flag: str) -> list[tuple[str, str]]:
+    """Read kaniko's `k=v;k2=v2` lists in order; an empty value adds nothing."""
+    return [parse_pair(item, flag) for value in values for item in value.split(";") if item]

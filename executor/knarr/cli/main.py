@@ -1,0 +1,86 @@
+"""The `knarr` program: picks the subcommand, turns failures into a message with an exit status."""
+
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+
+from knarr.errors import KnarrError, UsageError
+from knarr.version import __version__
+
+_USAGE = """\
+usage: knarr build [CONTEXT] [flags]
+       knarr version
+
+`knarr build --help` lists the flags.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program with the process's arguments, and exit."""
+    signal.signal(signal.SIGTERM, _end_on_signal)
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one subcommand; the result is the exit status."""
+    try:
+        return _dispatch(arguments)
+    except KnarrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    except Exception as error:
+        kind = type(error).__name__
+        print(f"error: internal error: {kind}: {error}", file=sys.stderr)
+        print("hint: this is a defect of knarr; KNARR_TRACEBACK=1 shows where", file=sys.stderr)
+        _show_traceback()
+        return 70
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_USAGE, end="", file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else UsageError.exit_status
+    command = _COMMANDS.get(arguments[0])
+    if command is None:
+        known = ", ".join(name for name in _COMMANDS if not name.startswith("-"))
+        raise UsageError(f"unknown command {arguments[0]!r} for knarr", hint=f"the commands are {known}")
+    return command(arguments[1:])
+
+
+def _build(arguments: Sequence[str]) -> int:
+    from knarr.cli.build import run_build  # typer takes a fifth of a second to load
+
+    return run_build(arguments)
+
+
+def _version(arguments: Sequence[str]) -> int:
+    if arguments:
+        raise UsageError(f"knarr version takes no arguments, got {arguments[0]!r}")
+    print(f"knarr {__version__}")
+    return 0
+
+
+_COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "build": _build,
+    "version": _version,
+    "--version": _version,
+}
+
+
+def _end_on_signal(number: int, _frame: FrameType | None) -> None:
+    """Unwind, so that children are killed, files removed and no tag is written."""
+    raise SystemExit(128 + number)
+
+
+def _show_traceback() -> None:
+    import os
+    import traceback
+
+    if os.environ.get("KNARR_TRACEBACK"):
+        traceback.print_exc()
