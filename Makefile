@@ -1,0 +1,64 @@
+# One command each; `make help` lists them. Everything made goes to BUILD_DIR and VENV.
+
+PYTHON ?= python3
+VENV ?= .venv
+BUILD_DIR ?= build
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+bin := $(VENV)/bin
+python_sources := executor tests benchmarks scripts examples
+shell_sources := .ci/run $(shell find scripts tests examples ci tasks -name '*.sh' 2>/dev/null)
+setup := $(PYTHON) scripts/debian_packages.py
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean check-python packages-venv packages-demo packages-test packages-bench
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+demo: packages-demo $(VENV)/.knarr-runtime ## build an image twice, run it, show what came out
+	$(bin)/python -m examples.demo $(BUILD_DIR)/demo
+
+test: packages-test $(VENV)/.knarr-dev ## every test; PYTEST_ARGS="-k name" for some
+	$(bin)/pytest $(PYTEST_ARGS)
+
+lint: packages-venv $(VENV)/.knarr-dev ## format, lint, types, import contract, shell scripts
+	$(bin)/ruff check $(python_sources)
+	$(bin)/ruff format --check $(python_sources)
+	$(bin)/mypy $(python_sources)
+	PYTHONPATH=executor $(bin)/lint-imports
+	$(bin)/shellcheck $(shell_sources)
+
+format: packages-venv $(VENV)/.knarr-dev ## rewrite the Python files in the project's format
+	$(bin)/ruff check --fix-only $(python_sources)
+	$(bin)/ruff format $(python_sources)
+
+bench: packages-bench $(VENV)/.knarr-dev ## measure against buildah; needs root; BENCH_ARGS="--rounds 5"
+	PYTHONPATH=tests $(bin)/python -m benchmarks.large_base $(BENCH_ARGS)
+
+clean: ## remove what was made, but for the virtual environment
+	rm -rf $(BUILD_DIR) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(python_sources) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+check-python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'knarr needs Python 3.11 or later; hint: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+
+packages-venv packages-demo packages-test packages-bench: packages-%: check-python
+	@$(setup) $*
+
+$(VENV)/bin/pip: | packages-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.knarr-runtime: pyproject.toml | $(VENV)/bin/pip
+	$(bin)/pip install --quiet --editable .
+	@touch $@
+
+# `pip install --group` (dependency groups, PEP 735) came with pip 25.1.
+$(VENV)/.knarr-dev: pyproject.toml | $(VENV)/.knarr-runtime
+	$(bin)/pip install --quiet --upgrade 'pip>=25.1'
+	$(bin)/pip install --quiet --group dev
+	@touch $@
