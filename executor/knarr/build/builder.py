@@ -97,7 +97,7 @@ class Build:
         ignore = read_ignore_patterns(request.dockerfile, request.context)
         self._sources = BuildSources(request.context, ignore, dockerfile, self._finished, self._image_tree)
         self._settings = Settings(
-            created=request.created,
+            created_s=request.created_s,
             escape=dockerfile.directives.escape,
             build_args=request.build_args,
             global_args=self._global_args(),
@@ -120,7 +120,7 @@ class Build:
             self._carry_out(stage, planned.instructions)
             self._finished[planned.stage.index] = stage
         config = self._finished[self._target.index].image.config
-        config = config.with_labels(self._request.labels).with_property("created", self._request.created)
+        config = config.with_labels(self._request.labels).with_property("created", self._settings.created)
         return self._finished[self._target.index].image.with_config(config)
 
     def close(self) -> None:

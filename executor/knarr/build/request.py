@@ -40,8 +40,8 @@ class BuildRequest:
     outputs: Outputs
     work_dir: Path
     """An empty directory of this build alone, removed by the caller."""
-    created: str
-    """The time of the build, RFC 3339, for config and history."""
+    created_s: int
+    """The time of the build, seconds since 1970: of config, history, files without a time of their own."""
     platform: Platform
     build_args: Mapping[str, str]
     labels: tuple[tuple[str, str], ...] = ()

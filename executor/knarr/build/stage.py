@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -41,8 +42,8 @@ class Sources(Protocol):
 class Settings:
     """What all stages share."""
 
-    created: str
-    """RFC 3339."""
+    created_s: int
+    """The time of the build, seconds since 1970."""
     escape: str
     build_args: Mapping[str, str]
     global_args: Mapping[str, str]
@@ -50,6 +51,16 @@ class Settings:
     work_dir: Path
     sources: Sources
     reporter: Reporter
+
+    @property
+    def created(self) -> str:
+        """The time of the build as config and history have it (RFC 3339)."""
+        return datetime.fromtimestamp(self.created_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    @property
+    def created_ns(self) -> int:
+        """The time of files without a time of their own, nanoseconds since 1970."""
+        return self.created_s * 10**9
 
 
 @dataclass(slots=True)

@@ -57,7 +57,8 @@ def step_workdir(stage: StageBuild, workdir: Workdir) -> None:
         return
     tree = stage.root.tree()
     user = resolve_user(stage.image.config.user, *read_user_databases(tree))
-    items = plan_workdir(path, tree, owner=Owner(user.uid, user.gid))
+    owner = Owner(user.uid, user.gid) if stage.image.config.user else None
+    items = plan_workdir(path, tree, owner=owner, created_ns=stage.settings.created_ns)
     stage.add_layer(stage.root.write(items), workdir_created_by(path))
 
 
@@ -85,6 +86,7 @@ def _request(
         parents=parents,
         exclude=IgnorePatterns.from_flags(instruction.exclude) if instruction.exclude else None,
         unpack=unpack,
+        created_ns=stage.settings.created_ns,
         ignored=None if keep_owner else stage.settings.sources.is_ignored,
     )
 

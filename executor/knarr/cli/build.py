@@ -1,10 +1,10 @@
 """`knarr build`: flags to a BuildRequest."""
 
-import datetime
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,7 +134,7 @@ def _command(
             dockerfile=find_dockerfile(dockerfile, directory, Path.cwd()),
             outputs=outputs,
             work_dir=work,
-            created=_now(),
+            created_s=int(time.time()),
             platform=this_platform(),
             build_args=_build_args(build_arg or (), environment),
             labels=tuple(parse_pair(text, "--label") for text in label or ()),
@@ -217,10 +217,6 @@ def _build_args(values: Sequence[str], environment: Mapping[str, str]) -> dict[s
         elif name in environment:
             result[name] = environment[name]
     return result
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @contextmanager

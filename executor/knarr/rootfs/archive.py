@@ -86,7 +86,7 @@ def plan_archive(archive: Archive, plan: Plan, dest: str, *, owner: Owner | None
         plan.make_directories(parent_of(path))
         if entry.kind is Kind.HARDLINK:
             target = join(dest, _resolve(plan, dest, entry.link_target, follow_last=False))
-            if not plan.link(path, target):
+            if not plan.link(path, target, _owned(entry, owner)):
                 raise CorruptError(
                     f"unpacking an archive: {entry.path!r} is a hard link to {entry.link_target!r}, no file"
                 )

@@ -17,7 +17,7 @@ from knarr.rootfs.archive import open_archive, plan_archive
 from knarr.rootfs.chmod import ModeChange
 from knarr.rootfs.copy_sources import Ignored, ParentsPattern, find_sources, missing_source
 from knarr.rootfs.copy_walk import CopyWalk, Look, place_file
-from knarr.rootfs.plan import ROOT, Owner, Plan
+from knarr.rootfs.plan import Owner, Plan
 from knarr.rootfs.spool import Spool
 from knarr.rootfs.tree import EmptyTree, PathFilter, Tree, clean, join, name_of, parent_of
 
@@ -168,7 +168,7 @@ class _Copy:
         if archive is None:
             return False
         target = self._plan.resolve(clean(self._request.dest))
-        self._plan.make_directories(target, owner=self._request.chown or ROOT)
+        self._plan.make_directories(target, owner=self._request.chown)
         plan_archive(archive, self._plan, target, owner=self._request.chown)
         return True
 
@@ -190,4 +190,4 @@ class _Copy:
     def _make_directories(self, path: str) -> None:
         chmod = self._request.chmod
         mode = 0o755 if chmod is None else chmod.directory_mode
-        self._plan.make_directories(path, mode=mode, owner=self._request.chown or ROOT)
+        self._plan.make_directories(path, mode=mode, owner=self._request.chown)

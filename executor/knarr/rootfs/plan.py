@@ -1,5 +1,6 @@
 """A layer in the making on top of a tree."""
 
+import stat
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,8 +59,10 @@ class Plan:
         entry = self.lookup(path)
         return not path or (entry is not None and entry.kind is Kind.DIRECTORY)
 
-    def make_directories(self, path: str, *, mode: int = 0o755, owner: Owner = ROOT) -> None:
+    def make_directories(self, path: str, *, mode: int = 0o755, owner: Owner | None = None) -> None:
         """Make what is missing of a resolved path; what is there stays as it is.
+
+        Without an owner they are root's, and as mkdir has it, a setgid directory passes on its group and bit.
 
         Raises ContextError where a component is no directory.
         """
@@ -68,21 +71,19 @@ class Plan:
             done = join(done, name)
             entry = self.lookup(done)
             if entry is None:
-                self.put(
-                    Entry(
-                        path=done,
-                        kind=Kind.DIRECTORY,
-                        mode=mode,
-                        uid=owner.uid,
-                        gid=owner.gid,
-                        mtime_ns=self._created_ns,
-                    )
-                )
+                self.put(self._new_directory(done, mode, owner))
             elif entry.kind is not Kind.DIRECTORY:
                 raise ContextError(
                     f"making the directory /{path}: /{done} is there and is no directory",
                     hint="a path that ends in / must be a directory, or not exist yet",
                 )
+
+    def _new_directory(self, path: str, mode: int, owner: Owner | None) -> Entry:
+        parent = self.lookup(parent_of(path))
+        if owner is None and parent is not None and parent.mode & stat.S_ISGID:
+            mode, owner = mode | stat.S_ISGID, Owner(0, parent.gid)
+        uid, gid = (owner.uid, owner.gid) if owner is not None else (0, 0)
+        return Entry(path=path, kind=Kind.DIRECTORY, mode=mode, uid=uid, gid=gid, mtime_ns=self._created_ns)
 
     def put(
         self,
@@ -106,8 +107,10 @@ class Plan:
             self._hide(path)
         self._planned[path] = _Planned(entry, open_content, group)
 
-    def link(self, path: str, target: str) -> bool:
+    def link(self, path: str, target: str, look: Entry) -> bool:
         """Make `path` one more name of what is at `target`; False where that is nothing or a directory.
+
+        The file takes owner, mode and time of `look`, as tar does with the header of a hard link.
 
         A file from below is in the layer under both names, as a file and its hard link.
         """
@@ -119,11 +122,20 @@ class Plan:
             planned = _Planned(entry, partial(self._below.open, target), None)
         if planned.entry.kind is Kind.DIRECTORY:
             return False
-        if path != target:
-            group = object() if planned.group is None else planned.group
-            self.put(planned.entry, planned.open_content, group=group)
-            self.put(replace(planned.entry, path=path), planned.open_content, group=group)
+        group = object() if planned.group is None else planned.group
+        names = {target, path, *self._names(planned.group)}
+        mode = planned.entry.mode if planned.entry.kind is Kind.SYMLINK else look.mode
+        for name in sorted(names):
+            entry = replace(
+                planned.entry, path=name, uid=look.uid, gid=look.gid, mode=mode, mtime_ns=look.mtime_ns
+            )
+            self.put(entry, planned.open_content, group=group if len(names) > 1 else None)
         return True
+
+    def _names(self, group: Hashable | None) -> list[str]:
+        if group is None:
+            return []
+        return [path for path, planned in self._planned.items() if planned.group == group]
 
     def touch(self, path: str, mtime_ns: int) -> None:
         """Change nothing but the modification time of a directory that is there; the root has none."""
@@ -176,8 +188,10 @@ def _item(planned: _Planned, first_names: dict[Hashable, str]) -> LayerItem:
     return LayerItem(entry, planned.open_content if entry.size else None)
 
 
-def plan_workdir(path: str, dest: Tree, *, owner: Owner = ROOT, created_ns: int = 0) -> list[LayerItem]:
-    """The layer that WORKDIR makes: missing directories, mode 0755, all of them the user's.
+def plan_workdir(
+    path: str, dest: Tree, *, owner: Owner | None = None, created_ns: int = 0
+) -> list[LayerItem]:
+    """The layer that WORKDIR makes: missing directories, mode 0755, all of them the user's if there is one.
 
     Empty where the directory is there. Symlinks are followed inside the root. Raises ContextError where
     something on the way is no directory.

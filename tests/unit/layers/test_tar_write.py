@@ -192,7 +192,7 @@ _ENTRIES = st.builds(
 
 
 @given(st.lists(st.tuples(_ENTRIES, st.binary(max_size=1500)), max_size=5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_any_entry_is_read_as_it_was_written(drawn: list[tuple[Entry, bytes]]) -> None:
     items = [item(entry, content) for entry, content in drawn]
     found = read(written(*items))
@@ -200,7 +200,7 @@ def test_any_entry_is_read_as_it_was_written(drawn: list[tuple[Entry, bytes]]) -
 
 
 @given(st.binary(max_size=1500))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_arbitrary_bytes_are_read_or_refused(data: bytes) -> None:
     try:
         read(data)
@@ -209,7 +209,7 @@ def test_arbitrary_bytes_are_read_or_refused(data: bytes) -> None:
 
 
 @given(st.integers(0, 511), st.integers(0, 255), st.sampled_from(range(len(ITEMS))))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, database=None)
 def test_a_changed_byte_in_a_header_is_refused_or_changes_nothing(
     position: int, value: int, index: int
 ) -> None:
