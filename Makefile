@@ -8,7 +8,7 @@ BENCH_ARGS ?=
 
 bin := $(VENV)/bin
 python_sources := executor tests benchmarks scripts examples
-shell_sources := .ci/run $(shell find scripts tests examples ci tasks -name '*.sh' 2>/dev/null)
+shell_sources := .ci/run $(shell find scripts examples ci tasks tests/support -name '*.sh' 2>/dev/null)
 setup := $(PYTHON) scripts/debian_packages.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

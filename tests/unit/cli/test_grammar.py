@@ -1,6 +1,7 @@
 """The command-line grammar of kaniko."""
 
 import pytest
+
 from knarr.cli.grammar import Flag, Grammar, parse_bool, parse_map, parse_pair
 from knarr.errors import UsageError
 
