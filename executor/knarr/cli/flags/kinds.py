@@ -1,0 +1,55 @@
+"""Kinds of flags: what a field of a flag group is annotated with."""
+
+import typer
+
+from knarr.cli.grammar import parse_bool
+
+
+class Switch:
+    """A boolean flag's value, in Go's words."""
+
+    __slots__ = ("on",)
+
+    def __init__(self, *, on: bool) -> None:
+        self.on = on
+
+    @classmethod
+    def parse(cls, text: str) -> "Switch":
+        """Read one of Go's words for a boolean."""
+        return cls(on=parse_bool(text))
+
+    def __bool__(self) -> bool:
+        return self.on
+
+    def __str__(self) -> str:
+        """The word for it."""
+        return "true" if self.on else "false"
+
+
+OFF = Switch(on=False)
+ON = Switch(on=True)
+
+SWITCH_METAVAR = "BOOL"
+
+
+def switch(name: str, text: str) -> typer.models.OptionInfo:
+    """A boolean flag: on where it stands alone, else as its value behind `=` says."""
+    option: typer.models.OptionInfo = typer.Option(
+        f"--{name}", help=text, metavar=SWITCH_METAVAR, parser=Switch.parse
+    )
+    return option
+
+
+def value(
+    name: str, text: str, *, short: str | None = None, metavar: str = "TEXT"
+) -> typer.models.OptionInfo:
+    """A flag that takes a value; a field of type `tuple[str, ...]` makes it repeatable."""
+    names = [f"--{name}", *([f"-{short}"] if short else [])]
+    option: typer.models.OptionInfo = typer.Option(*names, help=text, metavar=metavar)
+    return option
+
+
+def argument(metavar: str, text: str) -> typer.models.ArgumentInfo:
+    """An optional positional argument."""
+    info: typer.models.ArgumentInfo = typer.Argument(metavar=metavar, help=text, show_default=False)
+    return info
