@@ -48,6 +48,10 @@ class NoAnswerError(RegistryError):
         self.is_transient = is_transient
 
 
+class NotFoundError(RegistryError):
+    """The registry says that there is no such thing (404)."""
+
+
 def connection_fault(method: str, url: str, error: BaseException) -> ConnectionFaultError:
     """Explain why a request got no answer."""
     host = urlsplit(url).netloc.rpartition("@")[2]
@@ -76,7 +80,8 @@ def refusal(reply: Reply, doing: str, *, tried: str = "") -> RegistryError:
     if reply.status in (401, 403) and "quota" not in said.lower():
         return AuthError(message, hint=tried or None)
     hints = [_CODE_HINTS[problem.code] for problem in reply.problems if problem.code in _CODE_HINTS]
-    return RegistryError(message, hint=hints[0] if hints else _STATUS_HINTS.get(reply.status))
+    kind = NotFoundError if reply.status == 404 else RegistryError
+    return kind(message, hint=hints[0] if hints else _STATUS_HINTS.get(reply.status))
 
 
 def _plain_text(reply: Reply) -> str:

@@ -1,0 +1,1 @@
+"""The layer cache: what a step depends on, where its layer is kept."""
