@@ -6,10 +6,12 @@ A lookup that fails costs the hit, never the build; so does one that takes too l
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 from knarr.build.cache.backends import Backend
 from knarr.build.cache.entry import CacheEntry
+from knarr.build.cache.lookups import Lookups
 from knarr.build.image import ImageLayer
 from knarr.errors import KnarrError
 from knarr.progress import Note, Reporter
@@ -49,7 +51,7 @@ class LayerCache:
         self._writes = writes
         self._clock = clock
         self._left_s = LOOKUP_BUDGET_S
-        self._pool = ThreadPoolExecutor(_JOBS, thread_name_prefix="cache")
+        self._pool: Lookups[CacheEntry | None] = Lookups(_JOBS)
         self._writers = ThreadPoolExecutor(_WRITE_JOBS, thread_name_prefix="cache-push")
         self._lookups: dict[str, Future[CacheEntry | None]] = {}
         self._kept: list[Future[None]] = []
@@ -59,7 +61,7 @@ class LayerCache:
         """Begin to look keys up."""
         for key in keys:
             if key not in self._lookups and not self._given_up:
-                self._lookups[key] = self._pool.submit(self._backend.find, key)
+                self._lookups[key] = self._pool.submit(partial(self._backend.find, key))
 
     def verdict(self, key: str, *, below: str) -> Verdict:
         """The entry of a step on the layers that `below` is the chain_id of. Never raises."""
@@ -85,8 +87,9 @@ class LayerCache:
             self._kept.append(self._writers.submit(self._keep, entry, open_layer))
 
     def close(self) -> None:
-        """Wait for what is being kept; drop lookups that nobody waits for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Wait for what is being kept; lookups that nobody waits for are dropped."""
+        for lookup in self._lookups.values():
+            lookup.cancel()
         self._writers.shutdown(wait=True)
 
     def abandon(self) -> None:
