@@ -96,11 +96,13 @@ class Registry:
 
 
 def make_certificates(directory: Path) -> tuple[Path, Path, Path]:
-    """A CA of our own, with a certificate and its key for 127.0.0.1 and localhost."""
+    """A CA of our own, with a certificate and its key for 127.0.0.1, localhost, registry.test."""
     ca_key, ca = directory / "ca.key", directory / "ca.pem"
     key, request, certificate = directory / "server.key", directory / "server.csr", directory / "server.pem"
     extensions = directory / "extensions"
-    extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+    extensions.write_text(
+        "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.test\nbasicConstraints=CA:FALSE\n"
+    )
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     _openssl("req", "-x509", *curve, "-keyout", ca_key, "-out", ca, "-subj", "/CN=Knarr tests", "-days", "2")
     _openssl("req", *curve, "-keyout", key, "-out", request, "-subj", "/CN=127.0.0.1")

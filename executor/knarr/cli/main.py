@@ -3,8 +3,10 @@
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 from types import FrameType
 
+from knarr.cli.program import command_line
 from knarr.errors import KnarrError, UsageError
 from knarr.version import __version__
 
@@ -19,13 +21,15 @@ usage: knarr build [CONTEXT] [flags]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program with the process's arguments, and exit."""
     signal.signal(signal.SIGTERM, _end_on_signal)
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None:
+        sys.exit(run(sys.argv[1:], program=PurePath(sys.argv[0]).name))
+    sys.exit(run(arguments))
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one subcommand; the result is the exit status."""
+def run(arguments: Sequence[str], *, program: str = "knarr") -> int:
+    """Run one subcommand; the result is the exit status. `program` is the file name it was started by."""
     try:
-        return _dispatch(arguments)
+        return _dispatch(command_line(program, arguments, _COMMANDS))
     except KnarrError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

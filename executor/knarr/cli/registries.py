@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from knarr.cli.certificates import find_certificates
 from knarr.cli.environment import auth_config_text, find_docker_config
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.grammar import parse_map
@@ -24,6 +25,7 @@ def open_client(environment: Mapping[str, str], reporter: Reporter, flags: Regis
         insecure_pull=flags.insecure_pull.on,
         insecure_registries=flags.insecure_registry,
         system_ca_file=Path(certificates) if certificates else None,
+        added_certificates=find_certificates(environment),
         mirrors=mirrors,
     )
     return Client(

@@ -62,7 +62,10 @@ class Client:
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._gate = HostGate(clock, sleep)
         self._transport = Transport(
-            timeouts=timeouts or Timeouts(), system_ca_file=self.rules.system_ca_file, clock=clock
+            timeouts=timeouts or Timeouts(),
+            system_ca_file=self.rules.system_ca_file,
+            added_certificates=self.rules.added_certificates,
+            clock=clock,
         )
         self._authorizer = Authorizer(
             credentials or CredentialStore(), fetch=self._fetch_token, clock=clock, reporter=self.reporter

@@ -63,6 +63,8 @@ class HostRules:
     client_certificates: Mapping[str, ClientCertificate] = field(default_factory=dict)
     system_ca_file: Path | None = None
     """Replaces the system's trusted certificates; None takes those that OpenSSL finds."""
+    added_certificates: tuple[str, ...] = ()
+    """PEM texts of certificates that are trusted for every host, beside the system's."""
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Registry to `host[:port][/prefix]` in the order to ask."""
     ask_origin: bool = True

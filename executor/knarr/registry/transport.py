@@ -1,8 +1,9 @@
 """HTTP/1.1 connections to registries; the one module that knows the HTTP library."""
 
+import contextlib
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,10 +101,16 @@ class Transport:
     """
 
     def __init__(
-        self, *, timeouts: Timeouts, system_ca_file: Path | None, clock: Callable[[], float]
+        self,
+        *,
+        timeouts: Timeouts,
+        system_ca_file: Path | None,
+        added_certificates: Sequence[str] = (),
+        clock: Callable[[], float],
     ) -> None:
         self._timeouts = timeouts
         self._system_ca_file = system_ca_file
+        self._added_certificates = added_certificates
         self._clock = clock
         self._lock = threading.Lock()
         self._pools: dict[tuple[TlsSettings | None, str | None], httpx2.HTTPTransport] = {}
@@ -175,6 +182,7 @@ class Transport:
                 context.load_verify_locations(cafile=self._system_ca_file)
             else:
                 context.load_default_certs()
+            _trust(context, self._added_certificates)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if tls.ca_file is not None:
                 context.load_verify_locations(cafile=tls.ca_file)
@@ -190,6 +198,13 @@ class Transport:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+def _trust(context: ssl.SSLContext, certificates: Sequence[str]) -> None:
+    """Trust each, but for those that OpenSSL can't read: the host at hand need not depend on them."""
+    for certificate in certificates:
+        with contextlib.suppress(ssl.SSLError):
+            context.load_verify_locations(cadata=certificate)
 
 
 def _send(body: Body) -> Iterator[bytes]:

@@ -204,6 +204,18 @@ def test_certificate_of_another_ca(locked_registry: Registry, tmp_path: Path) ->
     assert f"--registry-certificate={locked_registry.host}=FILE" in str(caught.value)
 
 
+def test_added_certificates_are_trusted_beside_others(locked_registry: Registry, tmp_path: Path) -> None:
+    from support.registry import make_certificates
+
+    other, _, _ = make_certificates(tmp_path)
+    assert locked_registry.ca_file is not None
+    broken = "-----BEGIN CERTIFICATE-----\nb25l\n-----END CERTIFICATE-----"
+    added = (broken, locked_registry.ca_file.read_text())
+    rules = HostRules(ca_files={locked_registry.host: other}, added_certificates=added)
+    with Client(rules=rules) as client, pytest.raises(AuthError, match="answered 401"):
+        resolve(client, Reference.parse(f"{locked_registry.host}/tls/image:1"), AMD64)
+
+
 def test_https_to_a_plain_registry_is_explained(registry: Registry, tmp_path: Path) -> None:
     rules = HostRules(skip_verify_registries=(registry.host,))
     with (
