@@ -27,10 +27,13 @@ class BlobWriter:
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Append data."""
-        self._hash.update(data)
-        self._file.write(data)
-        self.size_bytes += len(data)
-        return len(data)
+        view = memoryview(data).cast("B")
+        self._hash.update(view)
+        written = 0
+        while written < len(view):  # an unbuffered write may be a short one, on a full disk as a rule
+            written += self._file.write(view[written:])
+        self.size_bytes += written
+        return written
 
     @property
     def digest(self) -> Digest:

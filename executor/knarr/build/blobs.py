@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import BinaryIO, cast
 
 from knarr.build.image import ImageLayer
+from knarr.errors import CorruptError
 from knarr.layers.entry import LayerItem
 from knarr.layers.read import LayerReader, open_layer
 from knarr.layers.write import write_layer
@@ -35,8 +36,8 @@ class Blobs:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Wait for downloads under way, give up those that wait."""
-        self._pool.shutdown(cancel_futures=True)
+        """Give up downloads, and wait for none: a registry that hangs must not hold up a failure."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def prefetch(self, layers: Sequence[ImageLayer]) -> None:
         """Begin to pull what `open` will ask for next: all that is missing but the first.
@@ -55,9 +56,12 @@ class Blobs:
     def open(self, layer: ImageLayer) -> Iterator[LayerReader]:
         """A layer's plain tar stream; a block that ends well has verified all of it."""
         expected = str(layer.diff_id)
-        with self._open_packed(layer) as packed, open_layer(packed, expected_diff_id=expected) as reader:
-            yield reader
-            reader.verify()
+        try:
+            with self._open_packed(layer) as packed, open_layer(packed, expected_diff_id=expected) as reader:
+                yield reader
+                reader.verify()
+        except CorruptError as error:
+            raise _of_layer(error, layer) from error
 
     @contextmanager
     def open_part(self, layer: ImageLayer) -> Iterator[BinaryIO]:
@@ -121,6 +125,12 @@ def _kept(item: LayerItem) -> LayerItem:
         return item
     kept = {name: value for name, value in xattrs.items() if name in _KEPT_XATTRS}
     return replace(item, entry=replace(item.entry, xattrs=kept))
+
+
+def _of_layer(error: CorruptError, layer: ImageLayer) -> CorruptError:
+    of = f" of {layer.origin.registry}/{layer.origin.repository}" if layer.origin is not None else ""
+    hint = error.hint or "the image in the registry is damaged: push it again"
+    return CorruptError(f"layer {layer.descriptor.digest}{of}: {error.message}", hint=hint)
 
 
 def _origin(layer: ImageLayer) -> Reference:

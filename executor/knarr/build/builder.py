@@ -9,7 +9,7 @@ from knarr.build.blobs import Blobs
 from knarr.build.context import read_dockerfile, read_ignore_patterns
 from knarr.build.image import FinishedImage, Image
 from knarr.build.isolation import Sandbox, enter_sandbox
-from knarr.build.output import write_digest_file, write_layout, write_tarball
+from knarr.build.output import check_outputs, write_digest_file, write_layout, write_tarball
 from knarr.build.publish import Publisher
 from knarr.build.request import BuildRequest
 from knarr.build.root import StageRoot
@@ -43,6 +43,7 @@ def build_image(request: BuildRequest, client: Client, reporter: Reporter) -> Di
     Call it while the process has one thread: it may enter namespaces. Raises KnarrError; then no tag was
     set and no output written, except for outputs that came before the one that failed.
     """
+    check_outputs(request.outputs)
     dockerfile = parse(read_dockerfile(request.dockerfile), file=request.dockerfile.name)
     for warning in dockerfile.warnings:
         reporter.report(Note(f"{warning.rule}: {warning.message} (line {warning.line})", "warning"))
@@ -92,6 +93,7 @@ class Build:
         self._bases = bases
         self._reporter = reporter
         self._target = resolve_target(dockerfile, request.target)
+        self._started: list[StageBuild] = []
         self._finished: dict[int, StageBuild] = {}
         self._image_roots: dict[str, StageRoot] = {}
         ignore = read_ignore_patterns(request.dockerfile, request.context)
@@ -113,6 +115,7 @@ class Build:
         self._check_isolation(plan)
         for planned in plan:
             stage = self._start(planned)
+            self._started.append(stage)
             if planned.stage is self._target:
                 for layer in stage.image.layers:
                     publisher.submit(layer)
@@ -125,7 +128,7 @@ class Build:
 
     def close(self) -> None:
         """Unmount and close; may be called again."""
-        for root in (*(stage.root for stage in self._finished.values()), *self._image_roots.values()):
+        for root in (*(stage.root for stage in self._started), *self._image_roots.values()):
             root.close()
         self._sources.close()
 
@@ -213,7 +216,6 @@ class Build:
             try:
                 carry_out(stage, instruction)
             except KnarrError as error:
-                stage.root.close()
                 raise located(error, instruction) from error
             size = stage.last_layer.descriptor.size_bytes if stage.last_layer is not None else None
             self._reporter.report(StepEnded(stage.name, number, total, time.monotonic() - started, size))

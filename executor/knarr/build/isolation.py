@@ -1,6 +1,7 @@
 """Where RUN steps run: the namespaces of this process, the files that every step sees."""
 
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -78,8 +79,17 @@ class Sandbox:
             raise RunError(
                 f"the process ended with status {status.code}",
                 status=status.code,
-                hint="its output is above",
+                hint=_hint(status.code),
             )
+
+
+def _hint(status: int) -> str:
+    number = status - 128
+    if number not in {*signal.Signals}:
+        return "its output is above"
+    name = signal.Signals(number).name
+    why = "; want of memory ends processes so" if number == signal.SIGKILL else ""
+    return f"{status} is 128 + {number}: {name} killed it, or a process of its own{why}"
 
 
 def enter_sandbox(requested: str, work_dir: Path, reporter: Reporter) -> Sandbox:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from knarr.build.image import FinishedImage
+from knarr.build.request import Outputs
 from knarr.errors import OutputError
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
@@ -23,17 +24,50 @@ NAMELESS = "unset-repo/unset-image-name:latest"
 """The name that kaniko gives to a tarball's image where there is no destination."""
 
 
+def check_outputs(outputs: Outputs) -> None:
+    """Find out before the work what would keep the outputs from being written. Raises OutputError."""
+    if outputs.oci_layout_path is not None:
+        _check_layout(outputs.oci_layout_path)
+    for flag, path in (
+        ("--oci-layout-path", outputs.oci_layout_path),
+        ("--tar-path", outputs.tar_path),
+        ("--digest-file", outputs.digest_file),
+    ):
+        if path is not None:
+            with _os_errors(f"looking at {flag} {path}"):
+                _check_writable(flag, path)
+
+
+def _check_writable(flag: str, path: Path) -> None:
+    """Directories that are missing are made later, but the one that is there must let us."""
+    if flag != "--oci-layout-path" and path.is_dir():
+        raise OutputError(f"{flag}: {path} is a directory", hint="name a file in it")
+    parent = next(each for each in path.parents if os.path.lexists(each))
+    if not parent.is_dir():
+        raise OutputError(f"{flag} {path}: {parent} is not a directory", hint="name a file in a directory")
+    if not os.access(parent, os.W_OK | os.X_OK) and not path.exists():
+        raise OutputError(
+            f"{flag} {path}: {parent} is not writable",
+            hint="check its owner, and whether it is mounted read-only",
+        )
+
+
+def _check_layout(path: Path) -> None:
+    with _os_errors(f"reading the OCI layout {path}"):
+        if path.exists() and any(path.iterdir()) and not (path / "oci-layout").exists():
+            raise OutputError(
+                f"--oci-layout-path: {path} is a directory with other files",
+                hint="name a new or empty directory, or an OCI image layout",
+            )
+
+
 def write_layout(path: Path, image: FinishedImage, blobs: Store, names: Sequence[Reference]) -> None:
     """Write an OCI image layout with this one image, under the first name (image-spec image-layout.md).
 
     A layout that is there already keeps its blobs, and gets the new index in one step; a directory of
     anything else is refused. Raises OutputError, and then leaves nothing new behind but whole blobs.
     """
-    if path.exists() and any(path.iterdir()) and not (path / "oci-layout").exists():
-        raise OutputError(
-            f"--oci-layout-path: {path} is a directory with other files",
-            hint="name a new or empty directory, or an OCI image layout",
-        )
+    _check_layout(path)
     made = not path.exists()
     try:
         with _os_errors(f"writing the OCI layout {path}"):
@@ -80,7 +114,6 @@ def write_digest_file(path: Path, digest: Digest) -> None:
             with path.open("wb") as device:
                 device.write(data)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(path) as file:
             file.write(data)
 
@@ -136,6 +169,7 @@ def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the path's place when the block ends well, and vanishes when it raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -154,7 +188,6 @@ def _os_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
         raise OutputError(
-            f"{doing} failed: {error.strerror}{where}", hint="check that the directory exists and has room"
+            f"{doing} failed: {error.strerror}", hint="check that its directory is writable and has room"
         ) from error

@@ -1,5 +1,6 @@
 """`knarr build`: flags to a BuildRequest."""
 
+import errno
 import os
 import shutil
 import sys
@@ -27,6 +28,8 @@ from knarr.errors import OutputError, UsageError
 from knarr.oci.reference import Reference
 
 GROUPS = (ContextFlags, OutputFlags, RegistryFlags, IsolationFlags, LogFlags)
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def run_build(arguments: Sequence[str]) -> int:
@@ -132,5 +135,13 @@ def _work_directory(environment: Mapping[str, str]) -> Iterator[Path]:
         ) from error
     try:
         yield path
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise OutputError(
+            f"the work directory {path} can't hold the build: {error.strerror}",
+            hint="KNARR_DIR names a directory on a disk with room",
+        ) from error
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        for _ in range(2):  # a transfer that was given up may put one more file there
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,12 +1,11 @@
 """The `knarr` program: picks the subcommand, turns failures into a message with an exit status."""
 
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
-from types import FrameType
 
 from knarr.cli.program import command_line
+from knarr.cli.signals import EndedBySignal, leave, unwind_on_signals
 from knarr.errors import KnarrError, UsageError
 from knarr.version import __version__
 
@@ -20,10 +19,10 @@ usage: knarr build [CONTEXT] [flags]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program with the process's arguments, and exit."""
-    signal.signal(signal.SIGTERM, _end_on_signal)
+    unwind_on_signals()
     if arguments is None:
-        sys.exit(run(sys.argv[1:], program=PurePath(sys.argv[0]).name))
-    sys.exit(run(arguments))
+        leave(run(sys.argv[1:], program=PurePath(sys.argv[0]).name))
+    leave(run(arguments))
 
 
 def run(arguments: Sequence[str], *, program: str = "knarr") -> int:
@@ -33,9 +32,9 @@ def run(arguments: Sequence[str], *, program: str = "knarr") -> int:
     except KnarrError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
+    except EndedBySignal as signal:
+        print(f"error: ended by {signal.name}", file=sys.stderr)
+        return signal.exit_status
     except BrokenPipeError:
         return 141
     except Exception as error:
@@ -75,11 +74,6 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "version": _version,
     "--version": _version,
 }
-
-
-def _end_on_signal(number: int, _frame: FrameType | None) -> None:
-    """Unwind, so that children are killed, files removed and no tag is written."""
-    raise SystemExit(128 + number)
 
 
 def _show_traceback() -> None:

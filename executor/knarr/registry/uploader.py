@@ -17,7 +17,8 @@ DEFAULT_JOBS = 4
 class BlobUploader:
     """Brings blobs into one repository while its caller does other things.
 
-    For one thread to submit and wait. Leaving `with` waits for what runs; an exception drops what waits.
+    For one thread to submit and wait. Leaving `with` waits for all uploads. Leaving it by an exception drops
+    those that have not begun, and waits for none: a registry that hangs must not hold up the failure.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class BlobUploader:
     ) -> None:
         if kind is not None:
             self.cancel()
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=kind is None)
 
     def _upload(self, descriptor: Descriptor, source: BlobSource, mount_from: str | None) -> None:
         started = self._client.clock()
