@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from knarr.build.base import BaseImages
 from knarr.build.blobs import Blobs
+from knarr.build.checks import BuildChecks
 from knarr.build.context import read_dockerfile, read_ignore_patterns
 from knarr.build.image import FinishedImage, Image
 from knarr.build.isolation import Sandbox, enter_sandbox
@@ -31,7 +32,7 @@ from knarr.errors import DockerfileError, KnarrError
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
 from knarr.oci.platform import Platform
-from knarr.progress import Note, Reporter, StepEnded, StepStarted
+from knarr.progress import Reporter, StepEnded, StepStarted
 from knarr.registry.client import Client
 from knarr.rootfs.tree import Tree
 from knarr.store import Store
@@ -45,8 +46,6 @@ def build_image(request: BuildRequest, client: Client, reporter: Reporter) -> Di
     """
     check_outputs(request.outputs)
     dockerfile = parse(read_dockerfile(request.dockerfile), file=request.dockerfile.name)
-    for warning in dockerfile.warnings:
-        reporter.report(Note(f"{warning.rule}: {warning.message} (line {warning.line})", "warning"))
     sandbox = enter_sandbox(request.isolation, request.work_dir, reporter)
     with ExitStack() as exits:
         blobs = Blobs(Store.create(request.work_dir / "store", durable=False), client)
@@ -108,10 +107,20 @@ class Build:
             sources=self._sources,
             reporter=reporter,
         )
+        self._checks = BuildChecks(
+            dockerfile,
+            self._settings.global_args,
+            request.build_args,
+            request.platform,
+            ignore,
+            reporter,
+        )
 
     def run(self, publisher: Publisher) -> Image:
         """Build what the target needs; the result is the target's image. Its layers go to the publisher."""
+        self._checks.check_file()
         plan = self._plan()
+        self._checks.check_stages(plan, self._planned_images(plan))
         self._check_isolation(plan)
         for planned in plan:
             stage = self._start(planned)
@@ -154,6 +163,13 @@ class Build:
             if found == triggers:
                 return plan
             triggers = found
+
+    def _planned_images(self, plan: tuple[PlannedStage, ...]) -> Mapping[int, Image]:
+        return {
+            each.stage.index: self._base_image(each.base, each)
+            for each in plan
+            if isinstance(each.base, ImageReference)
+        }
 
     def _check_isolation(self, plan: tuple[PlannedStage, ...]) -> None:
         """Refuse a RUN that can't run before anything is pulled for it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from knarr.build.builder import build_image
 from knarr.build.context import find_dockerfile
 from knarr.build.request import BuildRequest, Outputs
+from knarr.cli.arguments import parse_build_args, parse_context
 from knarr.cli.command import Command
 from knarr.cli.environment import this_platform, work_directory_parent
 from knarr.cli.flags.context import ContextFlags
@@ -48,7 +49,7 @@ def _build(
     reporter = PlainReporter(sys.stderr, verbosity=parse_verbosity(log.verbosity))
     environment = dict(os.environ)
     outputs = _outputs(results)
-    context = _context(source)
+    context = parse_context(source.context_path, source.context)
     with (
         _work_directory(environment) as work,
         open_client(environment, reporter, registries) as client,
@@ -60,7 +61,7 @@ def _build(
             work_dir=work,
             created_s=int(time.time()),
             platform=this_platform(),
-            build_args=_build_args(source.build_arg, environment),
+            build_args=parse_build_args(source.build_arg, environment),
             labels=tuple(parse_pair(text, "--label") for text in source.label),
             target=source.target or None,
             isolation=isolation.isolation,
@@ -93,34 +94,8 @@ def _destination(text: str) -> Reference:
     return reference.with_default_tag()
 
 
-def _context(flags: ContextFlags) -> Path:
-    if flags.context_path and flags.context:
-        raise UsageError(f"two build contexts: {flags.context_path} and --context {flags.context}")
-    text = flags.context_path or flags.context or "/workspace/"
-    scheme, separator, rest = text.partition("://")
-    if separator and scheme != "dir":
-        raise UsageError(
-            f"the build context {text} is not a directory",
-            hint=f"this version of knarr fetches no {scheme}:// contexts: fetch it in a step before",
-        )
-    return Path(rest if separator else text).absolute()
-
-
 def _path(text: str) -> Path | None:
     return Path(text).absolute() if text else None
-
-
-def _build_args(values: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    result: dict[str, str] = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not name:
-            raise UsageError(f"--build-arg takes NAME=VALUE or NAME, got {text!r}")
-        if equals:
-            result[name] = value
-        elif name in environment:
-            result[name] = environment[name]
-    return result
 
 
 @contextmanager

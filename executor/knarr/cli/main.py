@@ -11,9 +11,10 @@ from knarr.version import __version__
 
 _USAGE = """\
 usage: knarr build [CONTEXT] [flags]
+       knarr check [CONTEXT] [flags]
        knarr version
 
-`knarr build --help` lists the flags.
+`knarr build --help` lists the flags, `knarr check --help` those of the check.
 """
 
 
@@ -62,6 +63,12 @@ def _build(arguments: Sequence[str]) -> int:
     return run_build(arguments)
 
 
+def _check(arguments: Sequence[str]) -> int:
+    from knarr.cli.check import run_check
+
+    return run_check(arguments)
+
+
 def _version(arguments: Sequence[str]) -> int:
     if arguments:
         raise UsageError(f"knarr version takes no arguments, got {arguments[0]!r}")
@@ -71,6 +78,7 @@ def _version(arguments: Sequence[str]) -> int:
 
 _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "build": _build,
+    "check": _check,
     "version": _version,
     "--version": _version,
 }

@@ -28,8 +28,8 @@ class LogicalLine:
     """One instruction's text; lines count from 1, `end_line` includes continuations and heredocs.
 
     `text` is joined, without the blanks at either end; `original` is the physical lines as in the file.
-    `comments` are the texts of the comments above, nearest last. `blank_continuation` is the last line that
-    was empty inside the instruction.
+    `comments` are the texts of the comments above, nearest last. `blank_continuation` is the line that the
+    instruction's continuations end in, where one of them was empty: the line that BuildKit names.
     """
 
     file: str
@@ -47,9 +47,9 @@ class LogicalLine:
         for number, line in enumerate(lines):
             column = line.find(at) if at else -1
             if column >= 0:
-                return SourceLocation(self.file, self.start_line + number, line, column)
+                return SourceLocation(self.file, self.start_line + number, _shown(line), column)
         column = len(lines[0]) - len(lines[0].lstrip(BLANKS))
-        return SourceLocation(self.file, self.start_line, lines[0], column)
+        return SourceLocation(self.file, self.start_line, _shown(lines[0]), column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,12 @@ class _Reader:
         start = self._next
         part, continues = self._cut_continuation(line)
         parts = [part]
-        blank: int | None = None
+        blank = False
         while continues and self._next < len(self._lines):
             line = self._take().rstrip("\r")
             bare = line.lstrip(BLANKS)
             if not bare:
-                blank = self._next
+                blank = True
             elif not bare.startswith("#"):
                 part, continues = self._cut_continuation(line)
                 parts.append(part)
@@ -162,7 +162,7 @@ class _Reader:
             end_line=self._next,
             original=self._source(start),
             comments=tuple(self._comments),
-            blank_continuation=blank,
+            blank_continuation=self._next if blank else None,
         )
         return self._check_text(self._read_heredocs(logical))
 
@@ -198,11 +198,9 @@ class _Reader:
         bad = _UNDECODABLE.search(line.text) or _UNDECODABLE.search("".join(h.body for h in line.heredocs))
         if bad is None:
             return line
-        place = line.location(bad[0])
-        shown = SourceLocation(place.file, place.line, _UNDECODABLE.sub("\ufffd", place.text), place.column)
         raise DockerfileError(
             f"byte 0x{ord(bad[0]) & 0xFF:02x} is not UTF-8",
-            location=shown,
+            location=line.location(bad[0]),
             hint="an image config holds UTF-8 text alone: save the file as UTF-8",
         )
 
@@ -210,8 +208,13 @@ class _Reader:
         return "\n".join(line.rstrip("\r") for line in self._lines[start - 1 : self._next])
 
     def _error(self, message: str, line: str, *, hint: str | None = None) -> DockerfileError:
-        shown = _UNDECODABLE.sub("\ufffd", line)
-        return DockerfileError(message, location=SourceLocation(self._file, self._next, shown, 0), hint=hint)
+        location = SourceLocation(self._file, self._next, _shown(line), 0)
+        return DockerfileError(message, location=location, hint=hint)
+
+
+def _shown(line: str) -> str:
+    """A line that can be printed: bytes that are not UTF-8 replaced, one character each."""
+    return _UNDECODABLE.sub("\ufffd", line)
 
 
 def _can_hold_heredoc(text: str) -> bool:

@@ -141,7 +141,7 @@ def _warnings(source: SourceFile) -> tuple[ParseWarning, ...]:
     return tuple(
         ParseWarning(
             "NoEmptyContinuation",
-            "Empty continuation line found: empty continuation lines will become errors in a future release",
+            "Empty continuation line",
             line.blank_continuation,
         )
         for line in source.lines

@@ -1,0 +1,52 @@
+"""The build checks within a build: warnings on stderr, or the build's end before any step."""
+
+from pathlib import Path
+
+import pytest
+
+from support.knarr_cli import knarr
+
+BAD = "FROM scratch AS Builder\nCOPY . /\nCMD serve\nFROM scratch\nENV a b\n"
+WARNINGS = [
+    "StageNameCasing: Stage name 'Builder' should be lowercase (line 1)",
+    "JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior related to OS "
+    "signals (line 3)",
+]
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    directory = tmp_path / "context"
+    directory.mkdir()
+    (directory / "Dockerfile").write_text(BAD)
+    return directory
+
+
+def build(context: Path, *flags: str) -> tuple[int, str]:
+    layout = context.parent / "layout"
+    arguments = ["build", str(context), "--no-push", "--isolation=none", f"--oci-layout-path={layout}"]
+    result = knarr([*arguments, "--target=builder", *flags])
+    return result.returncode, result.stderr
+
+
+def test_warnings_of_the_needed_stages(context: Path) -> None:
+    status, err = build(context)
+    assert status == 0, err
+    assert [line.partition("warning: ")[2] for line in err.splitlines() if "warning: " in line] == WARNINGS
+
+
+def test_error_true_ends_the_build_before_a_step(context: Path) -> None:
+    (context / "Dockerfile").write_text(f"# check=error=true\n{BAD}")
+    status, err = build(context)
+    assert status == 3
+    assert "error: lint violation found for rules: StageNameCasing, JSONArgsRecommended" in err
+    assert "Dockerfile:2" in err
+    assert "COPY" not in err
+    assert not (context.parent / "layout").exists()
+
+
+def test_build_argument_counts_instead_of_the_directive(context: Path) -> None:
+    (context / "Dockerfile").write_text(f"# check=error=true\n{BAD}")
+    status, err = build(context, "--build-arg=BUILDKIT_DOCKERFILE_CHECK=skip=all")
+    assert status == 0, err
+    assert "warning: " not in err

@@ -1,0 +1,87 @@
+"""Which findings a Dockerfile has: tables of Dockerfiles, a file for each rule, in tests/data/checks."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knarr.dockerfile.checks import by_line, check_file, check_stages
+from knarr.dockerfile.checks_options import CheckOptions
+from knarr.dockerfile.checks_rules import RULES
+from knarr.dockerfile.checks_walk import BaseImage, CheckContext
+from knarr.dockerfile.ignore import IgnorePatterns
+from knarr.dockerfile.parser import Dockerfile, parse
+from knarr.dockerfile.scope import global_scope
+from knarr.dockerfile.stages import PlannedStage, plan_stages, resolve_target
+from knarr.oci.platform import Platform
+
+DATA = Path(__file__).parents[2] / "data" / "checks"
+FILES = sorted(DATA.glob("*.json"))
+PLATFORM = "linux/amd64"
+
+
+def rows() -> Iterator[Any]:
+    for file in FILES:
+        for row in json.loads(file.read_text()):
+            yield pytest.param(row, id=f"{file.stem}: {row['name']}")
+
+
+def context_of(row: dict[str, Any], dockerfile: Dockerfile) -> CheckContext:
+    build_args = row.get("build_args", {})
+    global_args = global_scope(
+        dockerfile.global_args,
+        build_args=build_args,
+        build_platform=PLATFORM,
+        target_platform=PLATFORM,
+        target_stage=None,
+    )
+    bases = {
+        int(index): BaseImage(
+            base.get("env", {}),
+            Platform.parse(base.get("platform", PLATFORM)),
+            has_shell=base.get("has_shell", False),
+        )
+        for index, base in row.get("bases", {}).items()
+    }
+    ignore = IgnorePatterns.parse(row.get("ignore", ""), file=".dockerignore")
+    return CheckContext(global_args, build_args, Platform.parse(PLATFORM), "\\", ignore, bases)
+
+
+def plan_of(dockerfile: Dockerfile, target: str | None, context: CheckContext) -> Iterable[PlannedStage]:
+    targets = [resolve_target(dockerfile, target)] if target else dockerfile.stages
+    plans = [plan_stages(dockerfile, stage, context.global_args) for stage in targets]
+    return {each.stage.index: each for plan in plans for each in plan}.values()
+
+
+@pytest.mark.parametrize("row", list(rows()))
+def test_findings(row: dict[str, Any]) -> None:
+    dockerfile = parse("\n".join(row["dockerfile"]).encode(), file="Dockerfile")
+    context = context_of(row, dockerfile)
+    options = CheckOptions.of(dockerfile, context.build_args)
+    plan = plan_of(dockerfile, row.get("target"), context)
+    findings = by_line(
+        (*check_file(dockerfile, options, context), *check_stages(dockerfile, plan, options, context))
+    )
+    assert [[each.rule.name, each.location.line, each.detail] for each in findings] == row["findings"]
+
+
+def test_every_rule_is_found_and_is_not() -> None:
+    assert {file.stem for file in FILES} == {*RULES, "directive"}
+    for file in FILES:
+        found = [[name for name, *_ in row["findings"]] for row in json.loads(file.read_text())]
+        assert any(file.stem in names for names in found) or file.stem == "directive"
+        assert any(file.stem not in names for names in found)
+
+
+def test_a_finding_as_text() -> None:
+    dockerfile = parse(b"FROM scratch\nCMD a \\\n  b\n", file="Dockerfile")
+    context = context_of({}, dockerfile)
+    plan = plan_of(dockerfile, None, context)
+    (finding,) = check_stages(dockerfile, plan, CheckOptions(), context)
+    assert str(finding) == (
+        "JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior "
+        "related to OS signals (line 2)"
+    )
+    assert finding.end_line == 3
