@@ -12,6 +12,7 @@ from knarr.build.image import FinishedImage, Image
 from knarr.build.isolation import Sandbox, enter_sandbox
 from knarr.build.output import check_outputs, write_digest_file, write_layout, write_tarball
 from knarr.build.publish import Publisher
+from knarr.build.remote import RemoteSources
 from knarr.build.request import BuildRequest
 from knarr.build.root import StageRoot
 from knarr.build.sources import BuildSources
@@ -19,6 +20,7 @@ from knarr.build.stage import Settings, StageBuild, located
 from knarr.build.steps import carry_out
 from knarr.dockerfile.instructions import Instruction, Run
 from knarr.dockerfile.parser import Dockerfile, parse, parse_onbuild
+from knarr.dockerfile.remote_sources import without_credentials
 from knarr.dockerfile.scope import Scope, global_scope
 from knarr.dockerfile.stages import (
     ImageReference,
@@ -52,7 +54,8 @@ def build_image(request: BuildRequest, client: Client, reporter: Reporter) -> Di
         exits.callback(blobs.close)
         publisher = exits.enter_context(Publisher(client, request.outputs.pushed_to, blobs))
         publisher.check()
-        build = Build(request, dockerfile, sandbox, blobs, BaseImages(client, reporter), reporter)
+        remotes = RemoteSources(client, request.git, request.work_dir)
+        build = Build(request, dockerfile, sandbox, blobs, BaseImages(client, reporter), remotes, reporter)
         exits.callback(build.close)
         image = FinishedImage.of(build.run(publisher))
         build.close()
@@ -83,6 +86,7 @@ class Build:
         sandbox: Sandbox,
         blobs: Blobs,
         bases: BaseImages,
+        remotes: RemoteSources,
         reporter: Reporter,
     ) -> None:
         self._request = request
@@ -105,6 +109,7 @@ class Build:
             sandbox=sandbox,
             work_dir=request.work_dir,
             sources=self._sources,
+            remotes=remotes,
             reporter=reporter,
         )
         self._checks = BuildChecks(
@@ -227,7 +232,8 @@ class Build:
         total = len(instructions)
         for number, instruction in enumerate(instructions, start=1):
             started = time.monotonic()
-            self._reporter.report(StepStarted(stage.name, number, total, instruction.original))
+            text = without_credentials(instruction.original)
+            self._reporter.report(StepStarted(stage.name, number, total, text))
             stage.last_layer = None
             try:
                 carry_out(stage, instruction)

@@ -1,9 +1,10 @@
 """What a build is asked for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from knarr.build.git_program import GitProgram
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 
@@ -47,3 +48,5 @@ class BuildRequest:
     labels: tuple[tuple[str, str], ...] = ()
     target: str | None = None
     isolation: str = "auto"
+    git: GitProgram = field(default_factory=GitProgram)
+    """Fetches the repositories that ADD names."""

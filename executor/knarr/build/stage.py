@@ -9,9 +9,11 @@ from typing import Protocol, TypeVar
 
 from knarr.build.image import Image, ImageLayer
 from knarr.build.isolation import Sandbox
+from knarr.build.remote import RemoteSources
 from knarr.build.root import StageRoot
 from knarr.dockerfile.history import HISTORY_COMMENT
 from knarr.dockerfile.instructions import Instruction
+from knarr.dockerfile.remote_sources import without_credentials
 from knarr.dockerfile.scope import Scope
 from knarr.dockerfile.substitute import substitute
 from knarr.errors import DockerfileError, KnarrError, SourceLocation
@@ -50,6 +52,7 @@ class Settings:
     sandbox: Sandbox
     work_dir: Path
     sources: Sources
+    remotes: RemoteSources
     reporter: Reporter
 
     @property
@@ -110,10 +113,11 @@ def located(error: KnarrError, instruction: Instruction) -> KnarrError:
     """The error with the instruction that it came up in, where it doesn't say one yet."""
     if isinstance(error, DockerfileError):
         location = error.location or instruction.location
+        location = dataclasses.replace(location, text=without_credentials(location.text))
         return DockerfileError(error.message, location=location, hint=error.hint)
     error.message = f"{_place(instruction.location)}: {error.message}"
     return error
 
 
 def _place(location: SourceLocation) -> str:
-    return f"{location.file}:{location.line}: {location.text.strip()[:120]}"
+    return f"{location.file}:{location.line}: {without_credentials(location.text).strip()[:120]}"

@@ -1,47 +1,43 @@
 """The instructions that write files without running anything: COPY, ADD, WORKDIR."""
 
 import posixpath
+from collections.abc import Sequence
+from dataclasses import replace
 
 from knarr.build.stage import StageBuild
+from knarr.dockerfile.add_sources import add_sources
 from knarr.dockerfile.history import created_by, workdir_created_by
 from knarr.dockerfile.ignore import IgnorePatterns
 from knarr.dockerfile.instructions import Add, Copy, Workdir
+from knarr.dockerfile.remote_sources import GitSource, parse_remote_source, without_credentials
 from knarr.errors import DockerfileError
 from knarr.rootfs.chmod import ModeChange
-from knarr.rootfs.copy import CopyRequest, InlineFile, join_dest, plan_copy
+from knarr.rootfs.copy import CopyRequest, InlineFile, Source, join_dest, plan_copy
 from knarr.rootfs.plan import Owner, plan_workdir
 from knarr.rootfs.tree import Tree
 from knarr.rootfs.users import read_user_databases, resolve_chown, resolve_user
-
-_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 
 
 def step_copy(stage: StageBuild, copy: Copy) -> None:
     """COPY, from the build context, a stage or an image."""
     copy = stage.substitute(copy)
     for text in copy.sources:
-        if text.startswith(_REMOTE):
-            raise DockerfileError(f"source can't be a URL for COPY: {text}", hint="ADD takes URLs")
+        _refuse_remote(text)
     sources = stage.settings.sources
     source = sources.context() if copy.from_ is None else sources.named(copy.from_, stage.index)
-    request = _request(stage, copy, parents=copy.parents, keep_owner=copy.from_ is not None)
+    request = _request(stage, copy, copy.sources, parents=copy.parents, keep_owner=copy.from_ is not None)
     _write(stage, copy, request, source)
 
 
 def step_add(stage: StageBuild, add: Add) -> None:
-    """ADD from the build context; archives are unpacked."""
+    """ADD from the build context, whose archives are unpacked, from URLs, from git repositories."""
     add = stage.substitute(add)
-    for text in add.sources:
-        if text.startswith(_REMOTE):
-            raise DockerfileError(
-                f"ADD {text}: remote sources are not supported by this version of knarr",
-                hint="fetch it in a RUN step, or before the build",
-            )
-    for flag, value in (("checksum", add.checksum), ("keep-git-dir", add.keep_git_dir)):
-        if value is not None:
-            raise DockerfileError(f"ADD --{flag} is for remote sources, which are not supported yet")
-    request = _request(stage, add, unpack=add.unpack is not False)
-    _write(stage, add, request, stage.settings.sources.context())
+    remotes = stage.settings.remotes
+    created_ns = stage.settings.created_ns
+    with remotes.fetched(add_sources(add), created_ns=created_ns, unpack=bool(add.unpack)) as sources:
+        add = replace(add, sources=tuple(without_credentials(text) for text in add.sources))
+        request = _request(stage, add, sources, unpack=add.unpack is not False)
+        _write(stage, add, request, stage.settings.sources.context())
 
 
 def step_workdir(stage: StageBuild, workdir: Workdir) -> None:
@@ -62,6 +58,15 @@ def step_workdir(stage: StageBuild, workdir: Workdir) -> None:
     stage.add_layer(stage.root.write(items), workdir_created_by(path))
 
 
+def _refuse_remote(text: str) -> None:
+    remote = parse_remote_source(text)
+    if remote is not None:
+        kind = "git ref" if isinstance(remote, GitSource) else "URL"
+        raise DockerfileError(
+            f"source can't be a {kind} for COPY: {without_credentials(text)}", hint="ADD takes remote sources"
+        )
+
+
 def _write(stage: StageBuild, instruction: Copy | Add, request: CopyRequest, source: Tree) -> None:
     items = plan_copy(request, source, stage.root.tree(), spool=stage.root.spool)
     stage.add_layer(stage.root.write(items), created_by(instruction))
@@ -70,6 +75,7 @@ def _write(stage: StageBuild, instruction: Copy | Add, request: CopyRequest, sou
 def _request(
     stage: StageBuild,
     instruction: Copy | Add,
+    sources: Sequence[Source],
     *,
     parents: bool = False,
     keep_owner: bool = False,
@@ -77,7 +83,7 @@ def _request(
 ) -> CopyRequest:
     return CopyRequest(
         dest=join_dest(stage.image.config.working_dir, instruction.destination),
-        sources=instruction.sources,
+        sources=tuple(sources),
         files=tuple(_document(file.name, file.body) for file in instruction.files),
         keep_owner=keep_owner,
         chown=_owner(stage, instruction.chown),
@@ -96,7 +102,7 @@ def _owner(stage: StageBuild, chown: str | None) -> Owner | None:
         return None
     owner = resolve_chown(chown, *read_user_databases(stage.root.tree()))
     for name in owner.unknown:
-        stage.warn(f"--chown={chown}: the image has no {name}; it counts as 0")
+        stage.warn(f"--chown={chown}: the image has no {name}; the owner is {owner.uid}:{owner.gid}")
     return Owner(owner.uid, owner.gid)
 
 

@@ -15,7 +15,7 @@ from knarr.build.context import find_dockerfile
 from knarr.build.request import BuildRequest, Outputs
 from knarr.cli.arguments import parse_build_args, parse_context
 from knarr.cli.command import Command
-from knarr.cli.environment import this_platform, work_directory_parent
+from knarr.cli.environment import find_git, this_platform, work_directory_parent
 from knarr.cli.flags.context import ContextFlags
 from knarr.cli.flags.isolation import IsolationFlags
 from knarr.cli.flags.logging import LogFlags
@@ -65,6 +65,7 @@ def _build(
             labels=tuple(parse_pair(text, "--label") for text in source.label),
             target=source.target or None,
             isolation=isolation.isolation,
+            git=find_git(environment),
         )
         digest = build_image(request, client, reporter)
     print(digest)

@@ -1,14 +1,18 @@
 """What the process's environment says: where credentials lie, which proxy, which directories."""
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from knarr.build.git_program import GitProgram
 from knarr.errors import AuthError
 from knarr.oci.platform import Platform
 
 _MAX_CONFIG_BYTES = 1024 * 1024
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_GIT_VARIABLES = ("PATH", "SSH_AUTH_SOCK", *_PROXIES, *(name.lower() for name in _PROXIES))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -72,6 +76,15 @@ def work_directory_parent(environment: Mapping[str, str]) -> Path:
         if environment.get(name):
             return Path(environment[name])
     return Path("/var/tmp")
+
+
+def find_git(environment: Mapping[str, str]) -> GitProgram:
+    """The git of PATH with the variables that it may see; SSL_CERT_FILE counts for it too."""
+    path = shutil.which("git", path=environment.get("PATH", os.defpath))
+    passed = {name: environment[name] for name in _GIT_VARIABLES if environment.get(name)}
+    if environment.get("SSL_CERT_FILE"):
+        passed["GIT_SSL_CAINFO"] = environment["SSL_CERT_FILE"]
+    return GitProgram(Path(path).absolute() if path else None, passed)
 
 
 def this_platform() -> Platform:

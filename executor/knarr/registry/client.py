@@ -61,8 +61,9 @@ class Client:
         self._proxies = proxies or Proxies()
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._gate = HostGate(clock, sleep)
+        self._timeouts = timeouts or Timeouts()
         self._transport = Transport(
-            timeouts=timeouts or Timeouts(),
+            timeouts=self._timeouts,
             system_ca_file=self.rules.system_ca_file,
             added_certificates=self.rules.added_certificates,
             clock=clock,
@@ -86,6 +87,23 @@ class Client:
     def close(self) -> None:
         """Close all connections."""
         self._transport.close()
+
+    def for_downloads(self) -> "Client":
+        """One for hosts that are no registries: no credentials, and certificates are checked whatever was
+        said of registries. The caller closes it.
+        """
+        return Client(
+            rules=HostRules(
+                system_ca_file=self.rules.system_ca_file, added_certificates=self.rules.added_certificates
+            ),
+            proxies=self._proxies,
+            policy=self.policy,
+            timeouts=self._timeouts,
+            reporter=self.reporter,
+            sleep=self.sleep,
+            clock=self.clock,
+            wall_clock=self._wall_clock,
+        )
 
     def fetch(self, request: Request, *, limit_bytes: int = MAX_MANIFEST_BYTES) -> Reply:
         """Send a request, read its answer whole. Raises RegistryError; CorruptError beyond the limit."""

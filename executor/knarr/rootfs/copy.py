@@ -32,6 +32,8 @@ class InlineFile:
     mode: int = 0o644
     mtime_ns: int | None = None
     """None is the time of the build."""
+    unpack: bool = False
+    """Whether it is unpacked where it is an archive."""
 
     @classmethod
     def document(cls, name: str, data: bytes) -> "InlineFile":
@@ -40,12 +42,25 @@ class InlineFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TreeSource:
+    """A source that is all that is in a directory of another tree: a git repository."""
+
+    tree: Tree
+    path: str = ""
+    """With its symlinks followed."""
+
+
+Source = str | InlineFile | TreeSource
+"""A path of the source tree, wildcards included, or what is in no such tree."""
+
+
+@dataclass(frozen=True, slots=True)
 class CopyRequest:
     """A COPY or ADD with its words expanded."""
 
     dest: str
     """Absolute, as `join_dest` gives it: a slash at the end means a directory."""
-    sources: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
     files: tuple[InlineFile, ...] = ()
     """Come after `sources`."""
     keep_owner: bool = False
@@ -57,7 +72,7 @@ class CopyRequest:
     exclude: PathFilter | None = None
     """Paths relative to each source directory; a source that is a file is asked for by its name."""
     unpack: bool = False
-    """Whether a source that is an archive is unpacked: true for ADD."""
+    """Whether a path that is an archive is unpacked: true for ADD."""
     created_ns: int = 0
     """The time of what has no source: directories made on the way, heredocs."""
     ignored: Ignored | None = None
@@ -91,17 +106,21 @@ class _Copy:
     def __init__(self, request: CopyRequest, source: Tree, dest: Tree, spool: Spool | None) -> None:
         self._request = request
         self._source = source
-        self._spool = spool if request.unpack else None
+        self._spool = spool
         self._plan = Plan(dest, created_ns=request.created_ns)
         self._look = Look(request.chown, request.chmod, keep_owner=request.keep_owner)
         self._wanted: list[str] = []
 
     def items(self) -> list[LayerItem]:
         copy_argument = self._copy_parents if self._request.parents else self._copy_argument
-        for text in self._request.sources:
-            copy_argument(text)
-        for file in self._request.files:
-            self._copy_inline(file)
+        for source in (*self._request.sources, *self._request.files):
+            match source:
+                case InlineFile():
+                    self._copy_inline(source)
+                case TreeSource():
+                    self._copy_tree(source)
+                case text:
+                    copy_argument(text)
         self._source.prepare(self._wanted)
         return self._plan.items()
 
@@ -129,24 +148,33 @@ class _Copy:
         if entry is None:
             raise missing_source(path, self._request.ignored)
         if entry.kind is Kind.DIRECTORY:
-            self._copy_directory(entry, pattern)
+            self._wanted += self._copy_directory(self._source, entry, pattern)
             return
-        exclude = self._request.exclude
-        if exclude is not None and exclude.excludes(name_of(clean(path))):
+        if self._excludes(name_of(clean(path))):
             return
         open_content = partial(self._source.open, followed)
-        if self._unpacked(entry, open_content):
+        if self._request.unpack and self._unpacked(entry, open_content):
             return
         if entry.kind is Kind.FILE:
             self._wanted.append(followed)
         place_file(self._plan, self._look.of(entry, self._file_target(path)), open_content)
 
-    def _copy_directory(self, entry: Entry, pattern: ParentsPattern | None) -> None:
+    def _excludes(self, name: str) -> bool:
+        return self._request.exclude is not None and self._request.exclude.excludes(name)
+
+    def _copy_tree(self, source: TreeSource) -> None:
+        entry = source.tree.lookup(source.path)
+        if entry is None:
+            raise missing_source(source.path, None)
+        source.tree.prepare(self._copy_directory(source.tree, entry, None))
+
+    def _copy_directory(self, source: Tree, entry: Entry, pattern: ParentsPattern | None) -> list[str]:
+        """Copy what is in it; gives the paths of the files whose content will be opened."""
         target = self._resolved_dest()
         if self._plan.lookup(target) is None:
             self._make_directories(target)
-        walk = CopyWalk(self._source, self._plan, self._look, self._request.exclude, pattern)
-        self._wanted += walk.copy(entry.path, target)
+        walk = CopyWalk(source, self._plan, self._look, self._request.exclude, pattern)
+        return walk.copy(entry.path, target)
 
     def _copy_inline(self, file: InlineFile) -> None:
         mtime_ns = self._request.created_ns if file.mtime_ns is None else file.mtime_ns
@@ -157,8 +185,9 @@ class _Copy:
             mtime_ns=mtime_ns,
             size=file.size,
         )
-        if not self._unpacked(entry, file.open_content):
-            place_file(self._plan, self._look.of(entry, self._file_target(entry.path)), file.open_content)
+        if self._excludes(entry.path) or (file.unpack and self._unpacked(entry, file.open_content)):
+            return
+        place_file(self._plan, self._look.of(entry, self._file_target(entry.path)), file.open_content)
 
     def _unpacked(self, entry: Entry, open_content: Callable[[], BinaryIO]) -> bool:
         """Unpack an archive into the destination; False where this is none, or none is to be unpacked."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,9 @@ def no_layer(source: Hashable) -> io.BytesIO:
 def add(
     data: bytes, dest: list[str], tmp_path: Path, *, to: str = "/o/", owner: Owner | None = None
 ) -> list[LayerItem]:
-    request = CopyRequest(dest=to, files=(InlineFile.document("a.tar", data),), unpack=True, chown=owner)
+    request = CopyRequest(
+        dest=to, files=(replace(InlineFile.document("a.tar", data), unpack=True),), unpack=True, chown=owner
+    )
     empty = layer_tree([], tmp_path)
     return plan_copy(request, empty, layer_tree(dest, tmp_path), spool=Spool(tmp_path / "spool", no_layer))
 
