@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from knarr.cli.environment import this_platform
+from support.bases import Base, push
+from support.image_layout import PlatformImage, write_layout
 from support.knarr_cli import knarr
+from support.registry import Registry
 
 BAD = "FROM scratch AS Builder\nCOPY . /\nCMD serve\nFROM scratch\nENV a b\n"
 WARNINGS = [
@@ -50,3 +54,42 @@ def test_build_argument_counts_instead_of_the_directive(context: Path) -> None:
     status, err = build(context, "--build-arg=BUILDKIT_DOCKERFILE_CHECK=skip=all")
     assert status == 0, err
     assert "warning: " not in err
+
+
+def build_on(registry: Registry, context: Path, text: str) -> tuple[int, list[str]]:
+    (context / "Dockerfile").write_text(text)
+    arguments = [
+        "build",
+        str(context),
+        "--no-push",
+        "--isolation=none",
+        f"--insecure-registry={registry.host}",
+    ]
+    flags = [f"--registry-map=docker.io={registry.host}", f"--tar-path={context.parent / 'image.tar'}"]
+    result = knarr([*arguments, *flags])
+    lines = result.stderr.splitlines()
+    return result.returncode, [line.partition("warning: ")[2] for line in lines if "warning: " in line]
+
+
+@pytest.mark.registry
+def test_variables_and_shell_of_the_base_image(context: Path, base_registry: Registry) -> None:
+    text = "FROM fullconfig\nENV a=$FROM_BASE\nENV b=$FROMBASE\nENV c=$NEVER_SAID\nCMD serve\n"
+    assert build_on(base_registry, context, text) == (
+        0,
+        [
+            "UndefinedVar: Usage of undefined variable '$FROMBASE' (did you mean $FROM_BASE?) (line 3)",
+            "UndefinedVar: Usage of undefined variable '$NEVER_SAID' (line 4)",
+        ],
+    )
+
+
+@pytest.mark.registry
+def test_platform_of_the_base_image(context: Path, base_registry: Registry, tmp_path: Path) -> None:
+    write_layout(tmp_path / "foreign", [PlatformImage([], {}, "s390x")])
+    push([Base("foreign", tmp_path / "foreign")], base_registry.host)
+    status, warnings = build_on(base_registry, context, "FROM foreign\nENV a=b\n")
+    assert status == 0
+    assert warnings[-1] == (
+        'InvalidBaseImagePlatform: Base image foreign was pulled with platform "linux/s390x", expected '
+        f'"{this_platform()}" for current build (line 1)'
+    )

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from knarr.dockerfile.checks import by_line, check_file, check_stages
 from knarr.dockerfile.checks_options import CheckOptions
@@ -15,6 +17,7 @@ from knarr.dockerfile.ignore import IgnorePatterns
 from knarr.dockerfile.parser import Dockerfile, parse
 from knarr.dockerfile.scope import global_scope
 from knarr.dockerfile.stages import PlannedStage, plan_stages, resolve_target
+from knarr.errors import DockerfileError
 from knarr.oci.platform import Platform
 
 DATA = Path(__file__).parents[2] / "data" / "checks"
@@ -85,3 +88,43 @@ def test_a_finding_as_text() -> None:
         "related to OS signals (line 2)"
     )
     assert finding.end_line == 3
+
+
+PIECES = [
+    *(
+        b"$",
+        b"${",
+        b"}",
+        b"{a:?b}",
+        b"'",
+        b'"',
+        b"\\\n",
+        b"\n",
+        b"a",
+        b"A",
+        b"=",
+        b" ",
+        b"/",
+        b":",
+        b"\xc3\xa9",
+    ),
+    *(b"\nARG ", b"\nENV ", b"\nFROM ", b" AS b", b"--platform=", b"\nCOPY ", b"<<E", b"\nE\n", b"\nEXPOSE "),
+    *(b"\nONBUILD ", b"\nRUN --mount=", b"target=", b"\n# check=", b"skip=", b"\nWORKDIR ", b"\nCMD ", b","),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=40))
+def test_what_parses_can_be_checked(parts: list[bytes]) -> None:
+    try:
+        dockerfile = parse(b"FROM a AS b" + b"".join(parts), file="Dockerfile")
+        context = context_of({"ignore": "**\n!a"}, dockerfile)
+        plan = tuple(plan_of(dockerfile, None, context))
+    except DockerfileError:
+        return
+    options = CheckOptions(experimental=frozenset({"all"}))
+    for finding in (
+        *check_file(dockerfile, options, context),
+        *check_stages(dockerfile, plan, options, context),
+    ):
+        str(finding).encode()
