@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from knarr.dockerfile.checks_rules import Finding
+from knarr.dockerfile.remote_sources import without_credentials
 from knarr.errors import DockerfileError
 
 _LANGUAGE = "Dockerfile"
@@ -60,7 +61,8 @@ def _describe(finding: Finding, result: CheckResult) -> Iterator[str]:
     if finding.rule.url:
         yield f"  {finding.rule.url}"
     source = result.data.decode("utf-8", "replace").split("\n")[first - 1 : last]
-    yield from (f"  {number:4} | {line.rstrip()}" for number, line in enumerate(source, start=first))
+    for number, line in enumerate(source, start=first):
+        yield f"  {number:4} | {without_credentials(line.rstrip())}"
     yield ""
 
 

@@ -6,7 +6,9 @@ from knarr.dockerfile.checks_text import Hit, quoted
 from knarr.dockerfile.checks_walk import StageView
 from knarr.dockerfile.ignore import IgnorePatterns
 from knarr.dockerfile.instructions import Add, Copy
+from knarr.dockerfile.remote_sources import parse_remote_source
 from knarr.dockerfile.text import clean_path
+from knarr.errors import DockerfileError
 
 _WILDCARDS = frozenset("*?[\\")
 _ANY_NAME = "\0\0"
@@ -31,7 +33,11 @@ def ignored_sources(view: StageView) -> Iterator[Hit]:
 
 
 def _is_remote(source: str) -> bool:
-    return "://" in source or source.startswith("git@")
+    """Also for what is remote but wrong: the build says so."""
+    try:
+        return parse_remote_source(source) is not None
+    except DockerfileError:
+        return True
 
 
 def _is_left_out(path: str, patterns: IgnorePatterns) -> bool:

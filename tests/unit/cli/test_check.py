@@ -61,6 +61,13 @@ def test_text(context: Path, check: Check) -> None:
     ]
 
 
+def test_text_shows_no_credentials(context: Path, check: Check) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nadd https://user:secret@host.example/a /\n")
+    _, out, _ = check(["context"])
+    assert "     2 | add https://host.example/a /" in out
+    assert "secret" not in out
+
+
 def test_text_without_findings(context: Path, check: Check) -> None:
     (context / "Dockerfile").write_text("FROM scratch\n")
     assert check(["context"]) == (0, "Check complete, no warnings found.\n", "")
