@@ -96,7 +96,8 @@ class Git:
 
     def run(self, arguments: Sequence[str], *, doing: str, protocols: Sequence[str] = ()) -> str:
         """What the command prints. Raises GitFailedError with what git says, `doing` follows "can't"."""
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        place = self._directory.parent
+        with tempfile.TemporaryFile(dir=place) as out, tempfile.TemporaryFile(dir=place) as errors:
             try:
                 status = self._wait(arguments, protocols, out, errors)
             except OSError as error:
