@@ -1,8 +1,8 @@
 """The `knarr` program: picks the subcommand, turns failures into a message with an exit status."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePath
 
 from knarr.cli.program import command_line
 from knarr.cli.signals import EndedBySignal, leave, unwind_on_signals
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program with the process's arguments, and exit."""
     unwind_on_signals()
     if arguments is None:
-        leave(run(sys.argv[1:], program=PurePath(sys.argv[0]).name))
+        leave(run(sys.argv[1:], program=os.path.basename(sys.argv[0])))
     leave(run(arguments))
 
 
@@ -85,7 +85,6 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
 
 
 def _show_traceback() -> None:
-    import os
     import traceback
 
     if os.environ.get("KNARR_TRACEBACK"):
