@@ -49,8 +49,12 @@ class Blobs:
 
     def ensure(self, layers: Iterable[ImageLayer]) -> None:
         """Bring layers into the store, several at once. Raises RegistryError, CorruptError."""
-        for future in [self._pull(layer) for layer in layers if self._is_missing(layer)]:
-            future.result()
+        missing = [layer for layer in layers if self._is_missing(layer)]
+        for layer, future in [(layer, self._pull(layer)) for layer in missing]:
+            try:
+                future.result()
+            except CorruptError as error:
+                raise _of_layer(error, layer) from error
 
     @contextmanager
     def open(self, layer: ImageLayer) -> Iterator[LayerReader]:
@@ -58,8 +62,9 @@ class Blobs:
         expected = str(layer.diff_id)
         try:
             with self._open_packed(layer) as packed, open_layer(packed, expected_diff_id=expected) as reader:
-                yield reader
-                reader.verify()
+                with _aborted_on_failure(packed):
+                    yield reader
+                    reader.verify()
         except CorruptError as error:
             raise _of_layer(error, layer) from error
 
@@ -125,6 +130,17 @@ def _kept(item: LayerItem) -> LayerItem:
         return item
     kept = {name: value for name, value in xattrs.items() if name in _KEPT_XATTRS}
     return replace(item, entry=replace(item.entry, xattrs=kept))
+
+
+@contextmanager
+def _aborted_on_failure(packed: BinaryIO) -> Iterator[None]:
+    """Give a download up before its reader is closed, which would wait for bytes that may never come."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(packed, LayerStream):
+            packed.abort()
+        raise
 
 
 def _of_layer(error: CorruptError, layer: ImageLayer) -> CorruptError:

@@ -68,7 +68,9 @@ def read_lines(data: bytes, *, file: str) -> SourceFile:
     reader = _Reader(text, file)
     lines = tuple(reader.read())
     if not lines:
-        raise DockerfileError(f"{file}: file with no instructions")
+        raise DockerfileError(
+            f"{file}: file with no instructions", hint="the least is one line: FROM scratch"
+        )
     directives = replace(
         reader.directives,
         syntax=_first_word(detect_directive("syntax", text, foreign=True)),

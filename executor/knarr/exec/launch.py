@@ -177,11 +177,12 @@ def _exec_error(spec: RunSpec, report: _Report) -> RunError:
     name = spec.argv[0]
     if report.errno == errno.ENOENT and report.path is None:
         where = "in the image" if "/" in name else "in the PATH of the image"
-        hint = 'use the exec form, RUN ["program", "argument"], or an image that has a shell'
+        shell = 'use the exec form, RUN ["program", "argument"], or an image that has a shell'
+        program = "install it in a step before, or copy it from another stage"
         return RunError(
             f"cannot execute {name}: not found {where}",
             status=_NOT_FOUND,
-            hint=f"no {name} in the image; {hint}" if name.endswith("sh") else None,
+            hint=f"no {name} in the image; {shell}" if name.endswith("sh") else program,
         )
     hints = {
         errno.ENOENT: "the file is there, but the interpreter of its #! line or its dynamic loader is not",

@@ -18,6 +18,7 @@ from knarr.store import Store
 
 _QUEUED_CHUNKS = 16
 _POLL_S = 0.2
+_GIVE_UP_S = 1.0
 
 
 def stream_layer(client: Client, image: ResolvedImage, descriptor: Descriptor, store: Store) -> BinaryIO:
@@ -93,9 +94,12 @@ class LayerStream(io.RawIOBase):
         with contextlib.suppress(queue.Empty):
             while True:
                 self._queue.get_nowait()
+        if self._is_abandoned.is_set():
+            self._queue.put(None)  # for a reader that waits in another thread
+            self._thread.join(_GIVE_UP_S)  # no longer: it may wait for a registry that hangs
+            return
         self._thread.join()
-        if not self._is_abandoned.is_set():
-            self._raise_error()
+        self._raise_error()
 
     def abort(self) -> None:
         """Give the download up; the store gets nothing, unless it has it already."""
@@ -118,6 +122,8 @@ class LayerStream(io.RawIOBase):
         if self._is_ended:
             return
         chunk = self._queue.get()
+        if self._is_abandoned.is_set():
+            raise RegistryError("the download was given up")
         if chunk is None:
             self._is_ended = True
             self._thread.join()
@@ -144,7 +150,10 @@ class LayerStream(io.RawIOBase):
         except KnarrError as error:
             self._error = error
         except OSError as error:
-            self._error = OutputError(f"can't keep blob {self._descriptor.digest}: {error.strerror}")
+            self._error = OutputError(
+                f"can't keep blob {self._descriptor.digest}: {error.strerror}",
+                hint="KNARR_DIR names a directory on a disk with room for the image",
+            )
         finally:
             self._put(None)
         if self._is_stored:

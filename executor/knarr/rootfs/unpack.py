@@ -373,4 +373,4 @@ def _translate(error: OSError, path: str) -> KnarrError:
         return CorruptError(message, hint="the layer has a path that no container could use")
     if isinstance(error, PermissionError):
         return IsolationError(message, hint="run as root or in a user namespace")
-    return OutputError(message)
+    return OutputError(message, hint="KNARR_DIR names a directory on a disk with room for the image")

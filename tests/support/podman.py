@@ -1,0 +1,52 @@
+"""Podman with a storage of its own, which leaves that of the machine alone."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Podman asks for more than some containers may have; then nothing would start.
+_CONFIGURATION = '[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Podman:
+    """Runs images; `close()` removes its storage."""
+
+    directory: Path
+
+    @classmethod
+    def make(cls) -> "Podman":
+        """A storage on a file system that carries overlays."""
+        directory = Path(tempfile.mkdtemp(prefix="knarr-podman-", dir="/var/tmp"))
+        (directory / "containers.conf").write_text(_CONFIGURATION)
+        return cls(directory)
+
+    def run(self, image: str, arguments: Sequence[str] = ()) -> str:
+        """Pull over plain HTTP where needed, run once in the host's network; the result is the output."""
+        return self._podman(
+            "run", "--rm", "--quiet", "--network=host", "--tls-verify=false", image, *arguments
+        )
+
+    def close(self) -> None:
+        """Remove everything."""
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in sorted((each for each in mounts if each.startswith(f"{self.directory}/")), reverse=True):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+        shutil.rmtree(self.directory)
+
+    def _podman(self, *arguments: str) -> str:
+        places = [f"--root={self.directory}/root", f"--runroot={self.directory}/run"]
+        environment = {**os.environ, "CONTAINERS_CONF": str(self.directory / "containers.conf")}
+        result = subprocess.run(
+            ["podman", *places, "--runtime=runc", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
