@@ -5,6 +5,7 @@ VENV ?= .venv
 BUILD_DIR ?= build
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+IMAGE_ARGS ?= --size-table=docs/image-size.md
 
 bin := $(VENV)/bin
 python_sources := executor tests benchmarks scripts examples
@@ -14,7 +15,7 @@ setup := $(PYTHON) scripts/debian_packages.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean check-python packages-venv packages-demo packages-test packages-bench
+.PHONY: help demo test lint format images bench clean check-python packages-venv packages-demo packages-test packages-bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -35,6 +36,10 @@ lint: packages-venv $(VENV)/.knarr-dev ## format, lint, types, import contract, 
 format: packages-venv $(VENV)/.knarr-dev ## rewrite the Python files in the project's format
 	$(bin)/ruff check --fix-only $(python_sources)
 	$(bin)/ruff format $(python_sources)
+
+images: packages-venv $(VENV)/.knarr-runtime ## the executor's image for docker load; IMAGE_ARGS=--architecture=arm64
+	PYTHONPATH=executor $(bin)/python -m scripts.image --output $(BUILD_DIR)/images \
+	  --downloads $(BUILD_DIR)/image-downloads $(IMAGE_ARGS)
 
 bench: packages-bench $(VENV)/.knarr-dev ## measure against buildah; needs root; BENCH_ARGS="--rounds 5"
 	PYTHONPATH=tests $(bin)/python -m benchmarks.large_base $(BENCH_ARGS)
