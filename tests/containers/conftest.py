@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,10 +63,9 @@ def engine(archives: Path, base_registry: Registry) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def podman(archives: Path) -> Iterator[Podman]:
     """A podman that has the executor's image."""
-    with tempfile.TemporaryDirectory(prefix="knarr-podman-", dir="/var/tmp") as directory:
-        podman = Podman(Path(directory))
-        try:
-            podman.load(archives / "executor.tar")
-            yield podman
-        finally:
-            podman.remove()
+    podman = Podman.make()
+    try:
+        podman.load(archives / "executor.tar")
+        yield podman
+    finally:
+        podman.close()

@@ -1,46 +1,56 @@
-"""podman with a storage of its own, gone with the directory that it is given."""
+"""Podman with a storage of its own, which leaves that of the machine alone."""
 
+import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# podman's own may be higher than this process's, which takes a privilege.
-_LIMITS = ("--ulimit=nofile=16384:16384", "--ulimit=nproc=16384:16384")
+# Podman asks for more than some containers may have; then nothing would start.
+_CONFIGURATION = '[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]\n'
 
 
 @dataclass(frozen=True, slots=True)
 class Podman:
-    """podman as root; nothing of it keeps running."""
+    """Runs images; `close()` removes its storage."""
 
     directory: Path
 
+    @classmethod
+    def make(cls) -> "Podman":
+        """A storage on a file system that carries overlays."""
+        directory = Path(tempfile.mkdtemp(prefix="knarr-podman-", dir="/var/tmp"))
+        (directory / "containers.conf").write_text(_CONFIGURATION)
+        return cls(directory)
+
     def load(self, archive: Path) -> None:
         """Take in a docker-archive with the names that it holds."""
-        self._podman("load", "--quiet", "--input", str(archive))
+        self._podman("load", "--quiet", f"--input={archive}")
 
     def run(self, image: str, arguments: Sequence[str] = (), *, options: Sequence[str] = ()) -> str:
-        """Run the image once in the host's network; the result is its standard output."""
-        return self._podman("run", "--rm", "--network=host", *_LIMITS, *options, image, *arguments)
+        """Pull over plain HTTP where needed, run once in the host's network; the result is the output."""
+        return self._podman(
+            "run", "--rm", "--quiet", "--network=host", "--tls-verify=false", *options, image, *arguments
+        )
 
-    def remove(self) -> None:
-        """Remove the storage with all mounts below it."""
-        self._podman("system", "reset", "--force")
+    def close(self) -> None:
+        """Remove everything."""
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in sorted((each for each in mounts if each.startswith(f"{self.directory}/")), reverse=True):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+        shutil.rmtree(self.directory)
 
     def _podman(self, *arguments: str) -> str:
-        storage = ["--root", f"{self.directory}/root", "--runroot", f"{self.directory}/run"]
-        # runc, which Docker uses: crun refuses a machine that has both versions of cgroups.
-        settings = [
-            "--runtime=runc",
-            "--cgroup-manager=cgroupfs",
-            "--events-backend=none",
-            "--storage-driver=vfs",
-        ]
+        places = [f"--root={self.directory}/root", f"--runroot={self.directory}/run"]
+        environment = {**os.environ, "CONTAINERS_CONF": str(self.directory / "containers.conf")}
         result = subprocess.run(
-            ["podman", *storage, *settings, *arguments],
+            ["podman", *places, "--runtime=runc", *arguments],
+            env=environment,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
         )
-        assert result.returncode == 0, f"podman {' '.join(arguments)}\n{result.stderr}"
+        assert result.returncode == 0, result.stderr
         return result.stdout
