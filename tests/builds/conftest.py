@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.bases import USUAL, Base, base, cache_directory, push
+from support.buildah_results import BuildahResults
 from support.docker_engine import Engine
 from support.docker_results import DockerResults
 from support.registry import Registry
@@ -42,3 +43,14 @@ def docker_engine(base_registry: Registry) -> Iterator[Engine]:
 def docker_results(bases: list[Base], request: pytest.FixtureRequest) -> DockerResults:
     """What the Docker engine makes of a case; the engine is started when an outcome is not known yet."""
     return DockerResults(cache_directory(), tuple(bases), lambda: request.getfixturevalue("docker_engine"))
+
+
+@pytest.fixture(scope="session")
+def buildah_results(bases: list[Base], request: pytest.FixtureRequest) -> BuildahResults:
+    """What buildah makes of a case; the registry is started when an outcome is not known yet."""
+
+    def host() -> str:
+        registry: Registry = request.getfixturevalue("base_registry")
+        return registry.host
+
+    return BuildahResults(cache_directory(), tuple(bases), host)

@@ -13,14 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
 from support.image_layout import BASE_MTIME_S, Member, tar_bytes
 
 _DESCRIPTION = "case.json"
+_NOT_CONTEXT = frozenset({_DESCRIPTION, "expected.json"})
 _COMPRESSIONS: Mapping[str, Callable[[bytes], bytes]] = {
     "none": bytes,
     "gzip": lambda content: gzip.compress(content, mtime=0),
     "bzip2": bz2.compress,
     "xz": lzma.compress,
+    "zstd": lambda content: zstandard.ZstdCompressor().compress(content),
 }
 
 
@@ -53,7 +57,7 @@ class Case:
         described = [self.dockerfile, self.target, self.build_args, self.labels, self.files]
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for path in sorted(self.directory.rglob("*")):
-            if path.is_file() and path.name != _DESCRIPTION:
+            if path.is_file() and path.name not in _NOT_CONTEXT:
                 digest.update(f"{path.relative_to(self.directory)} {path.stat().st_mode & 0o100}\n".encode())
                 digest.update(path.read_bytes())
         return digest.hexdigest()
@@ -61,7 +65,8 @@ class Case:
     def write_context(self, destination: Path) -> Path:
         """Write the context directory as it must be on disk: modes and times fixed, special files made."""
         shutil.copytree(self.directory, destination, symlinks=True)
-        (destination / _DESCRIPTION).unlink(missing_ok=True)
+        for name in _NOT_CONTEXT:
+            (destination / name).unlink(missing_ok=True)
         _normalise(destination)
         for description in self.files:
             _make(destination, description)

@@ -30,7 +30,7 @@ from knarr.dockerfile.stages import (
     plan_stages,
     resolve_target,
 )
-from knarr.errors import DockerfileError, KnarrError
+from knarr.errors import DockerfileError, KnarrError, UsageError
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
 from knarr.oci.platform import Platform
@@ -196,10 +196,19 @@ class Build:
 
     def _base_image(self, base: ImageReference, planned: PlannedStage) -> Image:
         try:
-            platform = Platform.parse(planned.platform) if planned.platform else self._request.platform
+            platform = self._platform(planned)
             return self._bases.get(base.name, platform)
         except KnarrError as error:
             raise located(error, planned.stage.from_) from error
+
+    def _platform(self, planned: PlannedStage) -> Platform:
+        if not planned.platform:
+            return self._request.platform
+        try:
+            return Platform.parse(planned.platform)
+        except UsageError as error:
+            location = planned.stage.from_.location
+            raise DockerfileError(error.message, location=location, hint=error.hint) from error
 
     def _start(self, planned: PlannedStage) -> StageBuild:
         index = planned.stage.index

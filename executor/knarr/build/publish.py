@@ -1,7 +1,7 @@
 """Pushes the image: layers in the background as they are made, tags at the end."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -12,6 +12,7 @@ from knarr.build.image import FinishedImage, ImageLayer
 from knarr.oci import media_types
 from knarr.oci.manifest import Descriptor, Manifest
 from knarr.oci.reference import Reference
+from knarr.registry.attempts import attempt
 from knarr.registry.client import Client
 from knarr.registry.message import BlobSource
 from knarr.registry.push import BlobUnknownError, check_push, push_image, put_manifest
@@ -41,7 +42,12 @@ class Publisher:
         self._exits.__exit__(kind, error, trace)
 
     def check(self) -> None:
-        """Find out before the work whether the destinations take a push. Raises RegistryError."""
+        """Find out before the work whether the destinations take a push, unless the rules say not to.
+
+        Raises RegistryError.
+        """
+        if not self._client.rules.check_push:
+            return
         for repository in self._uploaders:
             check_push(self._client, repository)
 
@@ -64,12 +70,25 @@ class Publisher:
             self.submit(layer)
         for uploader in self._uploaders.values():
             uploader.submit(config, partial(_bytes, image.config))
-        for uploader in self._uploaders.values():
-            uploader.wait()
+        for repository in self._uploaders:
+            self._attempt(repository, partial(self._upload, repository, image, config))
         for destination in self._destinations:
-            self._tag(destination, image, config)
+            self._attempt(destination, partial(self._tag, destination, image, config))
 
-    def _tag(self, destination: Reference, image: FinishedImage, config: Descriptor) -> None:
+    def _attempt(self, destination: Reference, act: Callable[[int], None]) -> None:
+        attempt(self._client, self._client.policy.extra_pushes, f"push {destination}", act)
+
+    def _upload(self, repository: Reference, image: FinishedImage, config: Descriptor, number: int) -> None:
+        """Wait for the uploads of a repository; after a failure they are begun anew."""
+        if number == 0:
+            self._uploaders[repository].wait()
+            return
+        with BlobUploader(self._client, repository) as uploader:
+            for descriptor in (*(layer.descriptor for layer in image.layers), config):
+                uploader.submit(descriptor, self._source(image, descriptor))
+            uploader.wait()
+
+    def _tag(self, destination: Reference, image: FinishedImage, config: Descriptor, _number: int) -> None:
         media_type = image.descriptor.media_type
         try:
             put_manifest(self._client, destination, image.manifest, media_type)

@@ -79,8 +79,11 @@ def _parameter(field: "dataclasses.Field[Any]", annotation: Any) -> inspect.Para
 def _instance(group: type, values: dict[str, Any]) -> Any:
     given = {each.name: values[each.name] for each in dataclasses.fields(group)}
     # An empty value is an unset flag: pipelines splice variables that may be empty.
+    kept = {each.name for each in dataclasses.fields(group) if each.metadata.get("keeps_empty")}
     texts = {
-        name: tuple(item for item in each if item) for name, each in given.items() if isinstance(each, list)
+        name: tuple(item for item in each if item or name in kept)
+        for name, each in given.items()
+        if isinstance(each, list)
     }
     unset = {name: () for name, each in given.items() if each is None}
     return group(**{**given, **unset, **texts})

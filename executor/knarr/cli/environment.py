@@ -28,7 +28,7 @@ class CredentialText:
 
 def find_docker_config(environment: Mapping[str, str]) -> CredentialText | None:
     """The first credential file that exists, in the order of kaniko; AuthError where it can't be read."""
-    for path in _config_paths(environment):
+    for path in config_paths(environment):
         try:
             with path.open("rb") as file:
                 data = file.read(_MAX_CONFIG_BYTES + 1)
@@ -45,7 +45,8 @@ def find_docker_config(environment: Mapping[str, str]) -> CredentialText | None:
     return None
 
 
-def _config_paths(environment: Mapping[str, str]) -> Iterator[Path]:
+def config_paths(environment: Mapping[str, str]) -> Iterator[Path]:
+    """Where files of credentials may be, in the order of kaniko."""
     if environment.get("DOCKER_CONFIG"):
         yield Path(environment["DOCKER_CONFIG"], "config.json")
     home = environment.get("HOME")

@@ -12,9 +12,11 @@ from knarr.version import __version__
 _USAGE = """\
 usage: knarr build [CONTEXT] [flags]
        knarr check [CONTEXT] [flags]
+       knarr push PATH -d DESTINATION [flags]
+       knarr login REGISTRY -u USER --password-stdin
        knarr version
 
-`knarr build --help` lists the flags, `knarr check --help` those of the check.
+`knarr build --help` lists the flags, `knarr check --help` those of the check; so do the others.
 """
 
 
@@ -69,6 +71,18 @@ def _check(arguments: Sequence[str]) -> int:
     return run_check(arguments)
 
 
+def _push(arguments: Sequence[str]) -> int:
+    from knarr.cli.push import run_push
+
+    return run_push(arguments)
+
+
+def _login(arguments: Sequence[str]) -> int:
+    from knarr.cli.login import run_login
+
+    return run_login(arguments)
+
+
 def _version(arguments: Sequence[str]) -> int:
     if arguments:
         raise UsageError(f"knarr version takes no arguments, got {arguments[0]!r}")
@@ -79,6 +93,8 @@ def _version(arguments: Sequence[str]) -> int:
 _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "build": _build,
     "check": _check,
+    "push": _push,
+    "login": _login,
     "version": _version,
     "--version": _version,
 }

@@ -31,6 +31,14 @@ class _Token:
     refresh_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a lookup found; `until` is where it is to be looked up again."""
+
+    lookup: Lookup
+    until: float | None
+
+
 class Authorizer:
     """Finds the Authorization header of a request, keeps tokens while they live.
 
@@ -53,7 +61,7 @@ class Authorizer:
         self._locks: dict[str, threading.Lock] = {}
         self._challenges: dict[str, Challenge] = {}
         self._tokens: dict[_TokenKey, _Token] = {}
-        self._lookups: dict[tuple[str, str], Lookup] = {}
+        self._lookups: dict[tuple[str, str], _Known] = {}
         self._rotated: dict[tuple[str, str], str] = {}
 
     def header(self, request: Request) -> str | None:
@@ -85,9 +93,9 @@ class Authorizer:
             user = f" of user {shown(found.credentials.username)}" if found.credentials.username else ""
             source = found.credentials.source
             return f"the credentials{user} from {source} were tried; are they right for {place}?"
-        sources = ", ".join(self._credentials.sources) or "no file of credentials was found"
-        notes = "".join(f"; {note}" for note in found.notes)
-        return f"no credentials for {place} (looked in: {sources}{notes}); log in, or check the name"
+        said = "".join(f"; {note}" for note in (*found.notes, *found.remarks))
+        places = self._credentials.looked_in()
+        return f"no credentials for {place} (looked in: {places}{said}); log in, or check the name"
 
     def _registry_lock(self, request: Request) -> threading.Lock:
         with self._lock:
@@ -95,12 +103,14 @@ class Authorizer:
 
     def _lookup(self, request: Request) -> Lookup:
         key = (request.endpoint.registry, request.repository)
-        found = self._lookups.get(key)
-        if found is None:
-            found = self._lookups.setdefault(key, self._credentials.lookup(*key))
+        known = self._lookups.get(key)
+        if known is None or (known.until is not None and self._clock() >= known.until):
+            found = self._credentials.lookup(*key)
+            until = None if found.life_s is None else self._clock() + found.life_s
+            known = self._lookups[key] = _Known(found, until)
             for note in found.notes:
                 self._reporter.report(Note(f"credentials for {key[0]}: {note}", "warning"))
-        return found
+        return known.lookup
 
     def _answer(self, request: Request, challenge: Challenge) -> str | None:
         credentials = self._lookup(request).credentials

@@ -215,7 +215,7 @@ class Client:
             url,
             headers={**self._headers, **request.headers, **headers},
             body=request.body,
-            tls=self.rules.tls(urlsplit(url).netloc),
+            tls=self.rules.tls(urlsplit(url).netloc, verify=request.endpoint.verify),
             proxy=self._proxies.for_url(url),
         )
 

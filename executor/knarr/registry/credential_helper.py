@@ -30,32 +30,55 @@ class CredentialHelpers:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 30.0
 
+    def has(self, helper: str) -> bool:
+        """Whether there is such a program."""
+        return self._path(helper) is not None
+
     def get(self, helper: str, server: str) -> HelperAnswer:
         """Ask `docker-credential-HELPER get`; never raises, a helper that fails is a note."""
+        result = self._run(helper, "get", server.encode())
+        if isinstance(result, str):
+            return HelperAnswer(note=result)
         program = f"docker-credential-{helper}"
-        path = (
-            shutil.which(program, path=self.search_path)
-            if self.search_path and _NAME.fullmatch(helper)
+        if result.returncode != 0:
+            return _failure(program, result)
+        return _parse(program, result.stdout)
+
+    def store(self, helper: str, server: str, username: str, secret: str) -> str | None:
+        """Have `docker-credential-HELPER store` keep credentials; what went wrong, or None."""
+        document = {"ServerURL": server, "Username": username, "Secret": secret}
+        result = self._run(helper, "store", json.dumps(document).encode())
+        if isinstance(result, str):
+            return result
+        return (
+            f"docker-credential-{helper} failed with status {result.returncode}"
+            if result.returncode
             else None
         )
+
+    def _run(self, helper: str, verb: str, sent: bytes) -> "subprocess.CompletedProcess[bytes] | str":
+        program = f"docker-credential-{helper}"
+        path = self._path(helper)
         if path is None:
-            return HelperAnswer(note=f"the credential helper {program[:100]} is not installed")
+            return f"the credential helper {program[:100]} is not installed"
         try:
-            result = subprocess.run(
-                [path, "get"],
-                input=server.encode(),
+            return subprocess.run(
+                [path, verb],
+                input=sent,
                 capture_output=True,
                 timeout=self.timeout_s,
                 env=dict(self.environment),
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return HelperAnswer(note=f"{program} did not answer within {self.timeout_s:g} s")
+            return f"{program} did not answer within {self.timeout_s:g} s"
         except OSError as error:
-            return HelperAnswer(note=f"{program} can't be run: {error.strerror}")
-        if result.returncode != 0:
-            return _failure(program, result)
-        return _parse(program, result.stdout)
+            return f"{program} can't be run: {error.strerror}"
+
+    def _path(self, helper: str) -> str | None:
+        if not self.search_path or not _NAME.fullmatch(helper):
+            return None
+        return shutil.which(f"docker-credential-{helper}", path=self.search_path)
 
 
 def _failure(program: str, result: subprocess.CompletedProcess[bytes]) -> HelperAnswer:

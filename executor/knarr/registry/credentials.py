@@ -6,16 +6,18 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from knarr.errors import AuthError
 from knarr.oci.reference import DOCKER_HUB, normalise_registry
 from knarr.registry.credential_helper import CredentialHelpers
+from knarr.registry.locations import shown
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 _HUB_SERVER = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"
 _API_PATHS = ("v1", "v2")
+_SHOWN_KEYS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,24 @@ class Lookup:
 
     credentials: Credentials | None = None
     notes: tuple[str, ...] = ()
+    """Faults, to warn of."""
+    remarks: tuple[str, ...] = ()
+    """Why places know nothing that need not: told only where a registry refuses."""
+    life_s: float | None = None
+    """How long the credentials may be used; None for as long as the process lives."""
+
+
+class CredentialProvider(Protocol):
+    """Knows credentials of some registries; it is asked only when one of them wants to see any."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name, for messages."""
+        ...
+
+    def lookup(self, registry: str) -> Lookup:
+        """What it knows for a normalised registry name, nothing for others' registries; never raises."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +77,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class CredentialStore:
-    """Entries by `registry[/path]`, with the helpers that know more.
+    """Entries by `registry[/path]`, with the helpers that know more, then a provider for the rest.
 
     The most specific entry counts: a path before its parents, the registry last. An entry of a path is never
     used outside it.
@@ -68,18 +88,21 @@ class CredentialStore:
     default_helper: str = ""
     helpers: CredentialHelpers = field(default_factory=CredentialHelpers)
     sources: tuple[str, ...] = ()
+    provider: CredentialProvider | None = None
+    absent: tuple[str, ...] = ()
+    """Files that were looked for and are not there, for messages."""
 
     @classmethod
     def parse(
         cls, data: bytes, source: str, *, helpers: CredentialHelpers | None = None
     ) -> "CredentialStore":
         """Read a config.json; AuthError where it isn't one. `source` is its name in messages."""
-        document = _decode(data, source)
+        document = decode_config(data, source)
         auths = _object(document, "auths", source)
         by_registry = _object(document, "credHelpers", source)
         return cls(
-            {_key(name): _entry(value, source) for name, value in auths.items()},
-            {_key(name): str(helper) for name, helper in by_registry.items()},
+            {registry_key(name): _entry(value, source) for name, value in auths.items()},
+            {registry_key(name): str(helper) for name, helper in by_registry.items()},
             str(document.get("credsStore") or ""),
             helpers or CredentialHelpers(),
             (source,),
@@ -87,22 +110,41 @@ class CredentialStore:
 
     def overlaid(self, other: "CredentialStore") -> "CredentialStore":
         """The same with the entries of another store in front of those of the same name."""
-        return CredentialStore(
-            {**self.entries, **other.entries},
-            {**self.helpers_by_registry, **other.helpers_by_registry},
-            other.default_helper or self.default_helper,
-            self.helpers,
-            (*other.sources, *self.sources),
+        return dataclasses.replace(
+            self,
+            entries={**self.entries, **other.entries},
+            helpers_by_registry={**self.helpers_by_registry, **other.helpers_by_registry},
+            default_helper=other.default_helper or self.default_helper,
+            sources=(*other.sources, *self.sources),
         )
 
     def with_credentials(self, name: str, credentials: Credentials) -> "CredentialStore":
         """The same with credentials for `registry[/path]`; they replace those of that very name."""
-        entries = {**self.entries, _key(name): _Entry(credentials)}
+        entries = {**self.entries, registry_key(name): _Entry(credentials)}
         return dataclasses.replace(self, entries=entries, sources=(*self.sources, credentials.source))
 
     def lookup(self, registry: str, repository: str) -> Lookup:
-        """The credentials for a repository; may run a helper program."""
+        """The credentials for a repository; may run a helper program, or ask a cloud."""
         registry = normalise_registry(registry.removesuffix(":443"))
+        own = self._own(registry, repository)
+        if own.credentials is not None or self.provider is None:
+            return own
+        found = self.provider.lookup(registry)
+        return dataclasses.replace(found, notes=(*own.notes, *found.notes))
+
+    def looked_in(self) -> str:
+        """Where credentials were looked for and which registries each place knows; nothing that is secret."""
+        places = [f"{source} ({self._known_to(source)})" for source in self.sources]
+        places += [f"{path} (not there)" for path in self.absent if not self.sources]
+        places += [f"credential helpers {self.provider.name}"] if self.provider is not None else []
+        return ", ".join(places) or "no file of credentials was found"
+
+    def _known_to(self, source: str) -> str:
+        keys = [key for key, entry in self.entries.items() if entry.credentials.source == source]
+        more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
+        return f"has {', '.join(map(shown, keys[:_SHOWN_KEYS]))}{more}" if keys else "has no entries"
+
+    def _own(self, registry: str, repository: str) -> Lookup:
         parts = repository.split("/") if repository else []
         for length in range(len(parts), -1, -1):
             entry = self.entries.get("/".join([registry, *parts[:length]]))
@@ -112,23 +154,32 @@ class CredentialStore:
                 return Lookup(notes=(f"{entry.credentials.source}: {entry.problem}",))
             if length:
                 return Lookup(entry.credentials)
-            from_helper = self._ask_helper(self.helpers_by_registry.get(registry), registry)
+            from_helper = self._ask(self.helpers_by_registry.get(registry), registry)
             return from_helper if from_helper.credentials else Lookup(entry.credentials)
-        return self._ask_helper(self.helpers_by_registry.get(registry) or self.default_helper, registry)
+        return self._ask(self.helpers_by_registry.get(registry) or self.default_helper, registry)
 
-    def _ask_helper(self, helper: str | None, registry: str) -> Lookup:
-        if not helper:
-            return Lookup()
-        answer = self.helpers.get(helper, _HUB_SERVER if registry == DOCKER_HUB else registry)
-        source = f"docker-credential-{helper}"
-        if not answer.secret:
-            return Lookup(notes=(answer.note,) if answer.note else ())
-        if answer.username == _TOKEN_USER:
-            return Lookup(Credentials(source, identity_token=answer.secret))
-        return Lookup(Credentials(source, answer.username, answer.secret))
+    def _ask(self, helper: str | None, registry: str) -> Lookup:
+        return ask_helper(self.helpers, helper, registry) if helper else Lookup()
 
 
-def _decode(data: bytes, source: str) -> dict[str, Any]:
+def ask_helper(helpers: CredentialHelpers, helper: str, registry: str) -> Lookup:
+    """What `docker-credential-HELPER` knows for a normalised registry name; a failure is a note."""
+    answer = helpers.get(helper, server_name(registry))
+    source = f"docker-credential-{helper}"
+    if not answer.secret:
+        return Lookup(notes=(answer.note,) if answer.note else ())
+    if answer.username == _TOKEN_USER:
+        return Lookup(Credentials(source, identity_token=answer.secret))
+    return Lookup(Credentials(source, answer.username, answer.secret))
+
+
+def server_name(registry: str) -> str:
+    """What docker's files and helpers call a registry: Docker Hub by the URL of its old API."""
+    return _HUB_SERVER if registry == DOCKER_HUB else registry
+
+
+def decode_config(data: bytes, source: str) -> dict[str, Any]:
+    """The JSON object of a config.json; AuthError, without what is in it, where there is none."""
     if len(data) > _MAX_CONFIG_BYTES:
         raise AuthError(f"{source} is larger than {_MAX_CONFIG_BYTES} bytes")
     try:
@@ -152,7 +203,7 @@ def _object(document: Mapping[str, Any], name: str, source: str) -> dict[str, An
     return value
 
 
-def _key(name: str) -> str:
+def registry_key(name: str) -> str:
     """`registry[/path]` of any form in which config files name a registry, URLs included."""
     rest = name.strip().rpartition("://")[2].strip("/")
     host, _, path = rest.partition("/")

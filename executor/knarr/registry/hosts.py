@@ -1,5 +1,6 @@
 """Rules for reaching registries: scheme, TLS, mirrors."""
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,8 @@ class Endpoint:
     base_url: str
     prefix: str = ""
     is_mirror: bool = False
+    verify: bool = True
+    """Whether certificates are checked, here and where it sends us; a host's rules may say no too."""
 
     def repository(self, name: str) -> str:
         """What a repository is called here."""
@@ -58,6 +61,7 @@ class HostRules:
     insecure_pull: bool = False
     insecure_registries: Collection[str] = ()
     skip_verify: bool = False
+    skip_verify_pull: bool = False
     skip_verify_registries: Collection[str] = ()
     ca_files: Mapping[str, Path] = field(default_factory=dict)
     client_certificates: Mapping[str, ClientCertificate] = field(default_factory=dict)
@@ -69,6 +73,10 @@ class HostRules:
     """Registry to `host[:port][/prefix]` in the order to ask."""
     ask_origin: bool = True
     """Whether the registry itself is asked when no mirror has the image."""
+    check_push: bool = True
+    """Whether a build finds out first whether it may push."""
+    leave_immutable_tags: bool = False
+    """Whether a push ends well where a tag stands for another image and can't be moved."""
 
     def pull_endpoints(self, registry: str) -> tuple[Endpoint, ...]:
         """Where to ask for an image of a registry, in order; UsageError for a mirror that is not a host."""
@@ -81,20 +89,28 @@ class HostRules:
         ]
         if mirrors and not self.ask_origin:
             return tuple(mirrors)
-        return (*mirrors, self._endpoint(wanted, insecure=self.insecure_pull))
+        return (*mirrors, self._pull_endpoint(wanted))
 
     def push_endpoint(self, registry: str) -> Endpoint:
         """Where a registry takes images; mirrors take none."""
         return self._endpoint(normalise_registry(registry), insecure=self.insecure_push)
 
-    def tls(self, host: str) -> TlsSettings:
-        """The settings of `host[:port]`; what is said of one host never holds for another."""
+    def tls(self, host: str, *, verify: bool = True) -> TlsSettings:
+        """The settings of `host[:port]`; what is said of one host never holds for another.
+
+        `verify` is the endpoint's.
+        """
         name = _registry_of_host(host)
+        skip = self.skip_verify or _names(self.skip_verify_registries, name)
         return TlsSettings(
-            verify=not (self.skip_verify or _names(self.skip_verify_registries, name)),
+            verify=verify and not skip,
             ca_file=_value_of(self.ca_files, name),
             client_certificate=_value_of(self.client_certificates, name),
         )
+
+    def _pull_endpoint(self, registry: str) -> Endpoint:
+        endpoint = self._endpoint(registry, insecure=self.insecure_pull)
+        return dataclasses.replace(endpoint, verify=not self.skip_verify_pull)
 
     def _endpoint(self, registry: str, *, insecure: bool) -> Endpoint:
         scheme = "http" if self._is_plain(registry, insecure=insecure) else "https"
@@ -113,8 +129,8 @@ class HostRules:
                 f"not a registry mirror: {place!r}",
                 hint="a mirror is written host[:port][/prefix], without a scheme",
             )
-        plain = self._endpoint(normalise_registry(host), insecure=self.insecure_pull)
-        return Endpoint(plain.registry, plain.base_url, prefix.strip("/"), is_mirror=True)
+        plain = self._pull_endpoint(normalise_registry(host))
+        return dataclasses.replace(plain, prefix=prefix.strip("/"), is_mirror=True)
 
 
 def _registry_of_host(host: str) -> str:

@@ -1,6 +1,7 @@
 """Images into a registry: blobs, then the manifest under its tag."""
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from knarr.errors import RegistryError
 from knarr.oci.digest import Digest
 from knarr.oci.manifest import Descriptor, Manifest
 from knarr.oci.reference import Reference
-from knarr.progress import Pushed
+from knarr.progress import Note, Pushed
 from knarr.registry.client import Client
 from knarr.registry.failures import refusal
 from knarr.registry.locations import same_origin
@@ -20,7 +21,15 @@ from knarr.registry.uploader import DEFAULT_JOBS, BlobUploader
 
 _ANY_ANSWER = frozenset(range(200, 600))
 _TAKEN = frozenset({200, 201, 202, 204})
-_IMMUTABLE = frozenset({400, 403, 409, 412})
+_IMMUTABLE = frozenset({400, 403, 405, 409, 412})
+_ABOUT_CONTENT = (
+    "DIGEST_INVALID",
+    "MANIFEST_INVALID",
+    "MANIFEST_UNVERIFIED",
+    "NAME_INVALID",
+    "SIZE_INVALID",
+)
+_ABOUT_TAG = re.compile("immutab|overwr|protected|already exist", re.IGNORECASE)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
 _NO_MOUNTS: Mapping[Digest, Reference] = MappingProxyType({})
 
@@ -37,11 +46,13 @@ def push_image(
     *,
     mount_from: Mapping[Digest, Reference] = _NO_MOUNTS,
     jobs: int = DEFAULT_JOBS,
+    manifest_bytes: bytes | None = None,
 ) -> Digest:
     """Push layers and config, several at once, then the manifest under the destination's tag.
 
     `blob_source` gives the source of each blob's bytes, the config's included; `mount_from` says in what
-    repositories blobs are known to be. Returns the manifest's digest. Raises RegistryError; then the tag is
+    repositories blobs are known to be; `manifest_bytes` are the manifest's where it has a form of its own.
+    Returns the manifest's digest. Raises RegistryError; then the tag is
     as it was.
     """
     blobs = (*manifest.layers, manifest.config)
@@ -54,7 +65,7 @@ def push_image(
             uploader.wait()
 
     upload(is_forced=False)
-    data = manifest.to_bytes()
+    data = manifest.to_bytes() if manifest_bytes is None else manifest_bytes
     try:
         return put_manifest(client, destination, data, manifest.media_type)
     except BlobUnknownError:
@@ -66,7 +77,8 @@ def push_image(
 def put_manifest(client: Client, destination: Reference, data: bytes, media_type: str) -> Digest:
     """Store a manifest or index under the destination's tag, else its digest; this makes an image visible.
 
-    A tag that can't be moved and is this very image already is a success. Raises BlobUnknownError where
+    A tag that can't be moved and is this very image already is a success; so is one that is another image,
+    where the rules say to leave those: that is told by a warning. Raises BlobUnknownError where
     the registry misses blobs, RegistryError for any other refusal.
     """
     endpoint = client.rules.push_endpoint(destination.registry)
@@ -92,8 +104,10 @@ def put_manifest(client: Client, destination: Reference, data: bytes, media_type
     elif reply.says(*_BLOB_UNKNOWN):
         refused = client.refusal(request, reply)
         raise BlobUnknownError(refused.message, hint="a blob vanished from the registry; push again")
-    elif reply.status not in _IMMUTABLE or not _is_already(client, destination, digest):
+    elif not _is_settled(client, destination, digest, reply):
         raise client.refusal(request, reply)
+    else:
+        return digest
     client.reporter.report(Pushed(str(destination), str(digest)))
     return digest
 
@@ -122,9 +136,26 @@ def check_push(client: Client, destination: Reference) -> None:
     )
 
 
-def _is_already(client: Client, destination: Reference, digest: Digest) -> bool:
-    endpoint = client.rules.push_endpoint(destination.registry)
-    return head_manifest(client, endpoint, destination) == digest
+def _is_settled(client: Client, destination: Reference, digest: Digest, reply: Reply) -> bool:
+    """Whether a refused tag is one that stays as it is, which is reported."""
+    if reply.status not in _IMMUTABLE:
+        return False
+    there = head_manifest(client, client.rules.push_endpoint(destination.registry), destination)
+    if there == digest:
+        client.reporter.report(Pushed(str(destination), str(digest)))
+        return True
+    if there is None or not client.rules.leave_immutable_tags or not _is_about_tag(reply):
+        return False
+    text = f"{destination} can't be moved and is left as it is, at {there}; {digest} has no tag there"
+    client.reporter.report(Note(text, "warning"))
+    return True
+
+
+def _is_about_tag(reply: Reply) -> bool:
+    """Whether a refused manifest is one that only its tag stands in the way of, as far as registries tell."""
+    if reply.status == 403:  # the one that missing rights have, too
+        return any(_ABOUT_TAG.search(problem.message) for problem in reply.problems)
+    return not reply.says(*_ABOUT_CONTENT)
 
 
 def _verify(destination: Reference, digest: Digest, reply: Reply) -> None:

@@ -11,6 +11,7 @@ from knarr.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, 
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.progress import Note
+from knarr.registry.attempts import attempt
 from knarr.registry.blobs import BlobDownload
 from knarr.registry.client import Client
 from knarr.registry.failover import first_of
@@ -50,7 +51,12 @@ def resolve(
     kept. A name that has a digest is then found without the network. Raises RegistryError (no such image, no
     such platform: then with those that exist), CorruptError.
     """
-    return _Resolver(client, reference, platform, store).resolve()
+    return attempt(
+        client,
+        client.policy.extra_manifest_reads,
+        f"read {reference}",
+        lambda _: _Resolver(client, reference, platform, store).resolve(),
+    )
 
 
 class _Resolver:

@@ -18,6 +18,10 @@ class RetryPolicy:
     longest_wait_s: float = 8.0
     budget_s: float = 600.0
     """All waits of one request together; a longer Retry-After ends it at once."""
+    extra_pushes: int = 0
+    """How often the whole push of an image is tried again, whatever the registry said."""
+    extra_manifest_reads: int = 0
+    """The same of reading an image's manifest and config."""
 
 
 def parse_retry_after(value: str | None, *, now_s: float) -> float | None:

@@ -82,7 +82,8 @@ def resolve_chown(spec: str, passwd: str | None, group: str | None) -> NamedOwne
     """The owner that `--chown=spec` means: `user[:group]`, each a name or a number.
 
     A user's number alone stands for the group too; a name alone brings its group from passwd. `root`,
-    nothing, and a name that is in no file are 0: BuildKit's code, whatever its documentation says of those.
+    nothing, and a user that is in no file are 0; a group that is in no file leaves the user's: BuildKit's
+    code, whatever its documentation says of those.
     """
     user_text, _, group_text = spec.partition(":")
     unknown: list[str] = []
@@ -96,12 +97,12 @@ def resolve_chown(spec: str, passwd: str | None, group: str | None) -> NamedOwne
             unknown.append(f"user {user_text}")
         else:
             uid, gid = user.uid, user.gid
-    if group_text:
+    if group_text == "root":
         gid = 0
-        if group_text != "root":
-            found = _find_group(group_text, group)
-            gid = 0 if found is None else found
-            unknown += [f"group {group_text}"] if found is None else []
+    elif group_text:
+        found = _find_group(group_text, group)
+        gid = gid if found is None else found
+        unknown += [f"group {group_text}"] if found is None else []
     return NamedOwner(uid, gid, tuple(unknown))
 
 

@@ -95,9 +95,9 @@ def test_chown(spec: str, expected: tuple[int, int]) -> None:
     ("spec", "expected"),
     [
         ("who", NamedOwner(0, 0, ("user who",))),
-        ("app:who", NamedOwner(1000, 0, ("group who",))),
+        ("app:who", NamedOwner(1000, 1001, ("group who",))),
         ("who:who", NamedOwner(0, 0, ("user who", "group who"))),
-        ("7:who", NamedOwner(7, 0, ("group who",))),
+        ("7:who", NamedOwner(7, 7, ("group who",))),
     ],
 )
 def test_chown_to_names_that_no_file_has(spec: str, expected: NamedOwner) -> None:

@@ -1,5 +1,8 @@
 """Kinds of flags: what a field of a flag group is annotated with."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import typer
 
 from knarr.cli.grammar import parse_bool
@@ -30,6 +33,8 @@ OFF = Switch(on=False)
 ON = Switch(on=True)
 
 SWITCH_METAVAR = "BOOL"
+KEEPS_EMPTY: Mapping[str, bool] = MappingProxyType({"keeps_empty": True})
+"""Metadata of a field for a repeatable flag whose empty value means something: `("",)`."""
 
 
 def switch(name: str, text: str) -> typer.models.OptionInfo:

@@ -3,14 +3,11 @@
 REFUSED = frozenset(
     (
         "annotation bucket cache cache-copy-layers cache-dir cache-repo cache-run-layers cache-ttl "
-        "cleanup compressed-caching compression compression-level context-sub-path credential-helpers "
-        "custom-platform customPlatform dryrun force force-build-metadata git ignore-path ignore-var-run "
-        "image-download-retry image-format image-fs-extract-retry image-name-tag-with-digest-file "
-        "image-name-with-digest-file kaniko-dir log-format log-timestamp materialize no-push-cache "
-        "pre-cleanup preserve-context push-retry push-ignore-immutable-tag-errors registry-certificate "
-        "registry-client-cert registry-mirror reproducible secret single-snapshot "
-        "skip-default-registry-fallback skip-push-permission-check skip-tls-verify skip-tls-verify-pull "
-        "skip-tls-verify-registry skip-unused-stages snapshot-mode snapshotMode tarPath use-new-run "
+        "cleanup compressed-caching compression compression-level context-sub-path custom-platform "
+        "customPlatform dryrun force force-build-metadata git ignore-path ignore-var-run image-format "
+        "image-fs-extract-retry image-name-tag-with-digest-file image-name-with-digest-file kaniko-dir "
+        "log-format log-timestamp materialize no-push-cache pre-cleanup preserve-context reproducible "
+        "secret single-snapshot skip-unused-stages snapshot-mode snapshotMode tarPath use-new-run "
         "whitelist-var-run"
     ).split()
 )

@@ -1,0 +1,48 @@
+"""`knarr push`: a saved image into registries."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from knarr.build.saved_image import push_saved_image, read_saved_image
+from knarr.cli.command import Command
+from knarr.cli.flags.logging import LogFlags
+from knarr.cli.flags.push import PushFlags
+from knarr.cli.flags.registries import RegistryFlags
+from knarr.cli.registries import open_client
+from knarr.cli.report import PlainReporter, parse_verbosity
+from knarr.errors import UsageError
+from knarr.oci.digest import Digest
+from knarr.oci.reference import Reference
+
+_GROUPS = (PushFlags, RegistryFlags, LogFlags)
+
+
+def run_push(arguments: Sequence[str]) -> int:
+    """Run `knarr push` with its arguments; the result is the exit status."""
+    return Command("push", _GROUPS, _push).run(arguments)
+
+
+def _push(saved: PushFlags, registries: RegistryFlags, log: LogFlags) -> int:
+    """Push a tarball of docker save, or an OCI image layout directory."""
+    if not saved.path:
+        raise UsageError(
+            "push takes one argument, the tarball or OCI layout", hint="knarr push PATH -d DESTINATION"
+        )
+    if not saved.destination:
+        raise UsageError("at least one --destination is required")
+    destinations = tuple(_destination(text) for text in saved.destination)
+    reporter = PlainReporter(sys.stderr, verbosity=parse_verbosity(log.verbosity))
+    with open_client(dict(os.environ), reporter, registries) as client:
+        image = read_saved_image(Path(saved.path).absolute())
+        push_saved_image(client, image, destinations)
+    print(Digest.of(image.manifest_bytes))
+    return 0
+
+
+def _destination(text: str) -> Reference:
+    reference = Reference.parse(text)
+    if reference.digest is not None:
+        raise UsageError(f"--destination takes a name with a tag, not a digest: {text}")
+    return reference.with_default_tag()

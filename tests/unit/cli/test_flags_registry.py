@@ -1,0 +1,402 @@
+"""Each flag about registries, by what a registry sees of it."""
+
+import base64
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from knarr.cli.command import Command
+from knarr.cli.flags.registries import RegistryFlags
+from knarr.cli.registries import open_client
+from knarr.errors import AuthError, RegistryError, UsageError
+from knarr.oci.digest import Digest
+from knarr.oci.platform import Platform
+from knarr.oci.reference import Reference
+from knarr.progress import Note
+from knarr.registry.client import Client
+from knarr.registry.image import ResolvedImage
+from knarr.registry.push import check_push, push_image
+from knarr.registry.resolve import resolve
+from support.faulty_registry import Answer, Asked, FaultyRegistry
+from support.registry import Registry, make_certificates
+from support.registry_images import Events, SmallImage
+
+IMAGE = SmallImage.of(b"layer one")
+OTHER = SmallImage.of(b"layer two")
+USER = {"KANIKO_127_0_0_1_USER": "sailor", "KANIKO_127_0_0_1_PASSWORD": "correct horse"}
+
+
+@dataclass
+class Opened:
+    """A client of some flags, with what it reported and how long it would have slept."""
+
+    client: Client
+    events: Events
+    waits_s: list[float]
+
+    def push(self, name: str, image: SmallImage = IMAGE) -> Digest:
+        return push_image(self.client, Reference.parse(name), image.manifest, image.source)
+
+    def pull(self, name: str) -> ResolvedImage:
+        return resolve(self.client, Reference.parse(name), Platform.normalised("linux", "amd64"))
+
+    @property
+    def notes(self) -> list[str]:
+        return [event.text for event in self.events.events if isinstance(event, Note)]
+
+
+def opened(*arguments: str, environment: Mapping[str, str] | None = None) -> Opened:
+    given: list[RegistryFlags] = []
+
+    def handler(flags: RegistryFlags) -> int:
+        """Take the flags."""
+        given.append(flags)
+        return 0
+
+    Command("test", (RegistryFlags,), handler).run(arguments)
+    events = Events()
+    found = Opened(open_client(environment or {}, events, given[0]), events, [])
+    found.client.sleep = found.waits_s.append
+    return found
+
+
+@dataclass(frozen=True)
+class Certificates:
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(*make_certificates(tmp_path_factory.mktemp("certificates")))
+
+
+class Served:
+    """A registry that has one image and takes any."""
+
+    def __init__(self, image: SmallImage) -> None:
+        self.image = image
+        self.manifest_answers: list[Answer] = []
+
+    def __call__(self, asked: Asked) -> Answer:
+        path = asked.path.partition("?")[0]
+        if "/manifests/" in path:
+            return self._manifest(asked)
+        if "/blobs/uploads/" in path and asked.method == "POST":
+            return Answer(202, headers={"Location": f"{path}1"})
+        if "/blobs/uploads/" in path:
+            return Answer(201 if asked.method == "PUT" else 204)
+        blob = self.image.blobs.get(Digest.parse(path.rpartition("/")[2]))
+        return Answer(404) if blob is None else Answer(200, blob)
+
+    def _manifest(self, asked: Asked) -> Answer:
+        if self.manifest_answers:
+            return self.manifest_answers.pop(0)
+        if asked.method == "PUT":
+            return Answer(201)
+        headers = {
+            "Content-Type": self.image.manifest.media_type,
+            "Docker-Content-Digest": str(self.image.descriptor.digest),
+        }
+        return Answer(200, self.image.manifest.to_bytes(), headers)
+
+
+@pytest.fixture
+def tls_registry(certificates: Certificates) -> Iterator[FaultyRegistry]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    with FaultyRegistry(Served(IMAGE), tls=context) as served:
+        yield served
+
+
+def test_unknown_authority_is_explained(locked_registry: Registry, certificates: Certificates) -> None:
+    flag = f"--registry-certificate={locked_registry.host}={certificates.ca}"
+    with opened(flag, environment=USER).client as client:
+        with pytest.raises(RegistryError, match="is not trusted") as caught:
+            check_push(client, Reference.parse(f"{locked_registry.host}/a"))
+    assert f"--registry-certificate={locked_registry.host}=FILE" in str(caught.value)
+
+
+def test_own_authority_is_trusted_for_its_host(locked_registry: Registry) -> None:
+    flag = f"--registry-certificate={locked_registry.host}={locked_registry.ca_file}"
+    with opened(flag, environment=USER).client as client:
+        check_push(client, Reference.parse(f"{locked_registry.host}/a"))
+    elsewhere = f"--registry-certificate=elsewhere.example.com={locked_registry.ca_file}"
+    rules = opened(elsewhere).client.rules
+    assert rules.tls(locked_registry.host).ca_file is None
+    assert rules.tls("elsewhere.example.com").ca_file == locked_registry.ca_file
+
+
+@pytest.mark.parametrize(
+    "form", ["--skip-tls-verify-registry={host}", "--skip-tls-verify-registry=https://{host}/"]
+)
+def test_certificate_of_one_registry_is_not_checked(tls_registry: FaultyRegistry, form: str) -> None:
+    with opened(form.format(host=tls_registry.host)).client as client:
+        check_push(client, Reference.parse(f"{tls_registry.host}/a"))
+    assert tls_registry.lines[0] == "POST /v2/a/blobs/uploads/"
+    rules = opened("--skip-tls-verify-registry=a.io").client.rules
+    assert (rules.tls("a.io").verify, rules.tls("b.io").verify) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("flag", "pulls", "pushes"),
+    [
+        ("--skip-tls-verify", True, True),
+        ("--skip-tls-verify-pull", True, False),
+        ("--insecure=false", False, False),
+    ],
+)
+def test_certificates_are_checked_unless_said(
+    tls_registry: FaultyRegistry, certificates: Certificates, flag: str, *, pulls: bool, pushes: bool
+) -> None:
+    # The client certificate makes this host, which is on loopback, one that is spoken to in TLS.
+    pair = f"--registry-client-cert={tls_registry.host}={certificates.certificate},{certificates.key}"
+    name = f"{tls_registry.host}/team/app:1"
+    for works, act in ((pulls, "pull"), (pushes, "push")):
+        found = opened(flag, pair)
+        with found.client:
+            if works:
+                getattr(found, act)(name)
+            else:
+                with pytest.raises(RegistryError, match="is not trusted"):
+                    getattr(found, act)(name)
+
+
+def test_client_certificate_is_shown(certificates: Certificates) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    context.load_verify_locations(certificates.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with FaultyRegistry(Served(IMAGE), tls=context) as served:
+        trust = f"--registry-certificate={served.host}={certificates.ca}"
+        pair = f"--registry-client-cert={served.host}={certificates.certificate},{certificates.key}"
+        with opened(trust, pair).client as client:
+            check_push(client, Reference.parse(f"{served.host}/a"))
+        with opened(trust).client as client, pytest.raises(RegistryError):
+            check_push(client, Reference.parse(f"{served.host}/a"))
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        (
+            "--registry-certificate=a.io={tmp}/absent",
+            "--registry-certificate: can't read {tmp}/absent: No such file",
+        ),
+        ("--registry-certificate=a.io={tmp}/text", "--registry-certificate: {tmp}/text holds no certificate"),
+        ("--registry-certificate=a.io={tmp}", "--registry-certificate: can't read {tmp}: Is a directory"),
+        ("--registry-certificate={tmp}/text", "--registry-certificate takes key=value"),
+        ("--registry-client-cert=a.io={tmp}/text", "--registry-client-cert takes HOST=CERTIFICATE,KEY"),
+        (
+            "--registry-client-cert=a.io={tmp}/text,{tmp}/absent",
+            "--registry-client-cert: can't read {tmp}/absent",
+        ),
+        (
+            "--registry-client-cert=a.io={tmp}/text,{tmp}/text",
+            "--registry-client-cert: {tmp}/text and {tmp}/text",
+        ),
+        ("--registry-mirror=https://mirror.corp", "not a registry mirror: 'https://mirror.corp'"),
+        ("--registry-map=docker.io", "--registry-map takes key=value"),
+        ("--insecure-registry=a.io/team", "--insecure-registry takes HOST[:PORT]"),
+        ("--push-retry=-1", "--push-retry takes a number from 0 to 100"),
+        ("--push-retry=many", "--push-retry takes a number from 0 to 100"),
+        ("--image-download-retry=1.5", "--image-download-retry takes a number"),
+    ],
+)
+def test_bad_value_names_flag_and_file(tmp_path: Path, flag: str, message: str) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    with pytest.raises(UsageError) as caught:
+        opened(flag.format(tmp=tmp_path))
+    assert message.format(tmp=tmp_path) in str(caught.value)
+
+
+def test_plain_http_where_it_is_said() -> None:
+    rules = opened("--insecure-registry=a.io:5000", "--insecure-registry=http://b.io").client.rules
+    assert rules.push_endpoint("a.io:5000").base_url == "http://a.io:5000"
+    assert rules.pull_endpoints("b.io")[0].base_url == "http://b.io"
+    assert rules.push_endpoint("c.io").base_url == "https://c.io"
+    assert opened("--insecure").client.rules.push_endpoint("c.io").base_url == "http://c.io"
+    assert opened("--insecure-pull").client.rules.pull_endpoints("c.io")[0].base_url == "http://c.io"
+
+
+def test_plain_registry_behind_https_is_explained(registry: Registry, certificates: Certificates) -> None:
+    with opened(f"--registry-certificate={registry.host}={certificates.ca}").client as client:
+        with pytest.raises(RegistryError, match="does not answer with TLS") as caught:
+            check_push(client, Reference.parse(f"{registry.host}/a"))
+    assert f"--insecure-registry={registry.host}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (("--registry-mirror={host}/hub",), {}),
+        ((), {"KANIKO_REGISTRY_MIRROR": "{host}/hub"}),
+        (("--registry-map=docker.io={host}/hub",), {}),
+        (("--registry-map=index.docker.io={host}/hub",), {}),
+        (("--registry-map=quay.io=q.corp;docker.io={host}/hub",), {}),
+        ((), {"KANIKO_REGISTRY_MAP": "quay.io=q.corp;docker.io={host}/hub"}),
+    ],
+)
+def test_mirror_of_docker_hub_is_asked(arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    with FaultyRegistry(Served(IMAGE)) as served:
+        filled = {name: value.format(host=served.host) for name, value in environment.items()}
+        found = opened(*(text.format(host=served.host) for text in arguments), environment=filled)
+        with found.client:
+            assert found.pull("busybox").descriptor == IMAGE.descriptor
+    assert served.lines[0] == "GET /v2/hub/library/busybox/manifests/latest"
+
+
+def test_mirrors_in_order_then_the_registry() -> None:
+    found = opened(
+        "--registry-mirror=c.corp",
+        "--registry-map=docker.io=a.corp;docker.io=b.corp",
+        environment={"KANIKO_REGISTRY_MIRROR": "d.corp", "KANIKO_REGISTRY_MAP": "index.docker.io=e.corp"},
+    )
+    names = [each.registry for each in found.client.rules.pull_endpoints("docker.io")]
+    assert names == ["a.corp", "b.corp", "e.corp", "c.corp", "d.corp", "docker.io"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "works"), [("--skip-default-registry-fallback", False), ("--insecure=false", True)]
+)
+def test_fallback_to_the_registry(flag: str, *, works: bool) -> None:
+    with FaultyRegistry(lambda asked: Answer(404)) as mirror, FaultyRegistry(Served(IMAGE)) as origin:
+        found = opened(flag, f"--registry-map={origin.host}={mirror.host}")
+        with found.client:
+            if works:
+                assert found.pull(f"{origin.host}/a").descriptor == IMAGE.descriptor
+                assert any(mirror.host in note for note in found.notes)
+            else:
+                with pytest.raises(RegistryError, match="answered 404"):
+                    found.pull(f"{origin.host}/a")
+        assert len(mirror.asked) >= 1
+        assert bool(origin.asked) is works
+
+
+def test_manifest_is_read_again() -> None:
+    script = Served(IMAGE)
+    script.manifest_answers = [Answer(404), Answer(403)]
+    with FaultyRegistry(script) as served:
+        found = opened("--image-download-retry=2")
+        with found.client:
+            assert found.pull(f"{served.host}/a").descriptor == IMAGE.descriptor
+        assert found.waits_s == [1, 2]
+        assert len([line for line in served.lines if "/manifests/" in line]) == 3
+    script.manifest_answers = [Answer(404)] * 9
+    with FaultyRegistry(script) as served:
+        found = opened("--image-download-retry=2")
+        with found.client, pytest.raises(RegistryError, match="answered 404"):
+            found.pull(f"{served.host}/a")
+        assert len(served.asked) == 3
+
+
+def test_no_retry_unless_said() -> None:
+    with FaultyRegistry(lambda asked: Answer(404)) as served:
+        found = opened()
+        with found.client, pytest.raises(RegistryError):
+            found.pull(f"{served.host}/a")
+        assert (len(served.asked), found.waits_s) == (1, [])
+
+
+def _immutable(status: int, code: str, message: str) -> Served:
+    refused = Answer(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode())
+
+    class Immutable(Served):
+        def _manifest(self, asked: Asked) -> Answer:
+            return refused if asked.method == "PUT" else super()._manifest(asked)
+
+    return Immutable(OTHER)
+
+
+IMMUTABLE = [
+    (400, "TAG_INVALID", "cannot be overwritten because the tag is immutable"),
+    (412, "PRECONDITION", "configured as immutable"),
+    (409, "CONFLICT", ""),
+    (403, "DENIED", "tag is immutable"),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "message"), IMMUTABLE)
+def test_immutable_tag_is_left_with_a_warning(status: int, code: str, message: str) -> None:
+    with FaultyRegistry(_immutable(status, code, message)) as served:
+        found = opened("--push-ignore-immutable-tag-errors")
+        with found.client:
+            found.push(f"{served.host}/a:1")
+    assert any("can't be moved and is left as it is" in note for note in found.notes)
+    assert all(type(event).__name__ != "Pushed" for event in found.events.events)
+
+
+@pytest.mark.parametrize(
+    ("flag", "status", "code", "message"),
+    [
+        *(("--insecure=false", *case) for case in IMMUTABLE),
+        ("--push-ignore-immutable-tag-errors", 403, "DENIED", "no write access"),
+        ("--push-ignore-immutable-tag-errors", 400, "MANIFEST_INVALID", "bad"),
+        ("--push-ignore-immutable-tag-errors", 401, "UNAUTHORIZED", "tag is immutable"),
+    ],
+)
+def test_other_refusals_are_errors(flag: str, status: int, code: str, message: str) -> None:
+    with FaultyRegistry(_immutable(status, code, message)) as served:
+        found = opened(flag)
+        with found.client, pytest.raises(RegistryError, match=f"answered {status}"):
+            found.push(f"{served.host}/a:1")
+
+
+def test_missing_tag_is_not_an_immutable_one() -> None:
+    refused = Answer(409)
+    script = Served(IMAGE)
+    script.manifest_answers = [refused, Answer(404)]
+    with FaultyRegistry(script) as served:
+        found = opened("--push-ignore-immutable-tag-errors")
+        with found.client, pytest.raises(RegistryError, match="answered 409"):
+            found.push(f"{served.host}/a:1")
+
+
+def test_permission_is_tried_first_unless_said() -> None:
+    assert opened().client.rules.check_push
+    assert not opened("--skip-push-permission-check").client.rules.check_push
+
+
+def test_wrong_password_names_its_source(locked_registry: Registry) -> None:
+    trust = f"--registry-certificate={locked_registry.host}={locked_registry.ca_file}"
+    found = opened(trust, environment={**USER, "KANIKO_127_0_0_1_PASSWORD": "hunter2"})
+    with found.client as client, pytest.raises(AuthError, match="answered 401") as caught:
+        check_push(client, Reference.parse(f"{locked_registry.host}/a"))
+    assert "the credentials of user sailor from KANIKO_127_0_0_1_USER were tried" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_missing_entry_names_file_and_keys(locked_registry: Registry, tmp_path: Path) -> None:
+    entry = {"auth": base64.b64encode(b"bob:hunter2").decode()}
+    document = {"auths": {"https://other.example.com:5000/v2/": entry, "quay.io/team": entry}}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    trust = f"--registry-certificate={locked_registry.host}={locked_registry.ca_file}"
+    found = opened(trust, environment={"DOCKER_CONFIG": str(tmp_path)})
+    with found.client as client, pytest.raises(AuthError) as caught:
+        check_push(client, Reference.parse(f"{locked_registry.host}/a"))
+    said = f"{tmp_path}/config.json (has other.example.com:5000, quay.io/team)"
+    assert f"no credentials for {locked_registry.host}/a (looked in: {said}" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert entry["auth"] not in str(caught.value)
+
+
+def test_missing_file_is_named(locked_registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    trust = f"--registry-certificate={locked_registry.host}={locked_registry.ca_file}"
+    wrong = {"DOCKER_CONFIG": f"{tmp_path}/config.json"}
+    with opened(trust, environment=wrong).client as client, pytest.raises(AuthError) as caught:
+        check_push(client, Reference.parse(f"{locked_registry.host}/a"))
+    assert f"{tmp_path}/config.json/config.json: DOCKER_CONFIG must name a directory" in str(caught.value)
+
+
+def test_repository_that_is_not_there() -> None:
+    body = b'{"errors":[{"code":"NAME_UNKNOWN","message":"repository does not exist"}]}'
+    with FaultyRegistry(lambda asked: Answer(404, body)) as served, opened().client as client:
+        with pytest.raises(RegistryError, match="NAME_UNKNOWN") as caught:
+            check_push(client, Reference.parse(f"{served.host}/a"))
+    assert "some registries want it to be created first" in str(caught.value)
