@@ -2,11 +2,11 @@
 
 from knarr.build.image import Image, ImageLayer
 from knarr.oci.image_config import History, ImageConfig
+from knarr.oci.manifest import Manifest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.progress import Note, Reporter
 from knarr.registry.client import Client
-from knarr.registry.image import ResolvedImage
 from knarr.registry.resolve import resolve
 
 
@@ -25,16 +25,17 @@ class BaseImages:
             reference = Reference.parse(name).with_default_tag()
             resolved = resolve(self._client, reference, platform)
             self._reporter.report(Note(f"{reference} is {resolved.descriptor.digest}"))
-            self._known[key] = _image(resolved)
+            self._known[key] = image_of(resolved.manifest, resolved.config, origin=resolved.reference)
         return self._known[key]
 
 
-def _image(resolved: ResolvedImage) -> Image:
+def image_of(manifest: Manifest, config: ImageConfig, *, origin: Reference | None) -> Image:
+    """The image of a manifest as a base; `origin` is where its layers are to be had, see ImageLayer."""
     layers = tuple(
-        ImageLayer(descriptor, diff_id, resolved.reference)
-        for descriptor, diff_id in zip(resolved.manifest.layers, resolved.config.diff_ids, strict=True)
+        ImageLayer(descriptor, diff_id, origin)
+        for descriptor, diff_id in zip(manifest.layers, config.diff_ids, strict=True)
     )
-    return Image(_with_whole_history(resolved.config.as_base(), len(layers)), layers)
+    return Image(_with_whole_history(config.as_base(), len(layers)), layers)
 
 
 def _with_whole_history(config: ImageConfig, layer_count: int) -> ImageConfig:

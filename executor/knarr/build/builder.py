@@ -6,10 +6,13 @@ from contextlib import ExitStack
 
 from knarr.build.base import BaseImages
 from knarr.build.blobs import Blobs
+from knarr.build.cache_mounts import CacheMounts
 from knarr.build.checks import BuildChecks
 from knarr.build.context import read_dockerfile, read_ignore_patterns
 from knarr.build.image import FinishedImage, Image
 from knarr.build.isolation import Sandbox, enter_sandbox
+from knarr.build.local_source import LocalSource
+from knarr.build.named_contexts import NamedContexts
 from knarr.build.output import check_outputs, write_digest_file, write_layout, write_tarball
 from knarr.build.publish import Publisher
 from knarr.build.remote import RemoteSources
@@ -23,6 +26,7 @@ from knarr.dockerfile.parser import Dockerfile, parse, parse_onbuild
 from knarr.dockerfile.remote_sources import without_credentials
 from knarr.dockerfile.scope import Scope, global_scope
 from knarr.dockerfile.stages import (
+    ContextReference,
     ImageReference,
     PlannedStage,
     ScratchReference,
@@ -36,7 +40,6 @@ from knarr.oci.image_config import ImageConfig
 from knarr.oci.platform import Platform
 from knarr.progress import Reporter, StepEnded, StepStarted
 from knarr.registry.client import Client
-from knarr.rootfs.tree import Tree
 from knarr.store import Store
 
 
@@ -98,9 +101,20 @@ class Build:
         self._target = resolve_target(dockerfile, request.target)
         self._started: list[StageBuild] = []
         self._finished: dict[int, StageBuild] = {}
-        self._image_roots: dict[str, StageRoot] = {}
+        self._image_roots: dict[tuple[str, str], StageRoot] = {}
+        self._contexts = NamedContexts(
+            request.contexts, request.platform, bases, blobs, request.work_dir / "contexts"
+        )
         ignore = read_ignore_patterns(request.dockerfile, request.context)
-        self._sources = BuildSources(request.context, ignore, dockerfile, self._finished, self._image_tree)
+        self._sources = BuildSources(
+            LocalSource(request.context, ignore, request.work_dir / "context"),
+            dockerfile,
+            self._finished,
+            self._contexts,
+            context_root=self._context_root,
+            image_root=self._image_root,
+            empty=request.work_dir / "scratch",
+        )
         self._settings = Settings(
             created_s=request.created_s,
             escape=dockerfile.directives.escape,
@@ -109,6 +123,12 @@ class Build:
             sandbox=sandbox,
             work_dir=request.work_dir,
             sources=self._sources,
+            caches=CacheMounts(
+                request.mount_cache_dir or request.work_dir / "cache-mounts",
+                request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
+                reporter,
+            ),
+            credentials=request.credentials,
             remotes=remotes,
             reporter=reporter,
         )
@@ -161,7 +181,11 @@ class Build:
         triggers: dict[int, tuple[Instruction, ...]] = {}
         while True:
             plan = plan_stages(
-                self._dockerfile, self._target, self._settings.global_args, image_triggers=triggers
+                self._dockerfile,
+                self._target,
+                self._settings.global_args,
+                contexts=self._contexts.names,
+                image_triggers=triggers,
             )
             found = {each.stage.index: self._triggers(each) for each in plan}
             found = {index: parsed for index, parsed in found.items() if parsed}
@@ -173,7 +197,7 @@ class Build:
         return {
             each.stage.index: self._base_image(each.base, each)
             for each in plan
-            if isinstance(each.base, ImageReference)
+            if isinstance(each.base, ImageReference | ContextReference)
         }
 
     def _check_isolation(self, plan: tuple[PlannedStage, ...]) -> None:
@@ -185,7 +209,7 @@ class Build:
                 raise located(error, run) from error
 
     def _triggers(self, planned: PlannedStage) -> tuple[Instruction, ...]:
-        if not isinstance(planned.base, ImageReference):
+        if not isinstance(planned.base, ImageReference | ContextReference):
             return ()
         location = planned.stage.from_.location
         image = self._base_image(planned.base, planned)
@@ -194,9 +218,11 @@ class Build:
             for text in image.config.onbuild
         )
 
-    def _base_image(self, base: ImageReference, planned: PlannedStage) -> Image:
+    def _base_image(self, base: ImageReference | ContextReference, planned: PlannedStage) -> Image:
         try:
             platform = self._platform(planned)
+            if isinstance(base, ContextReference):
+                return self._contexts.image(base.name, platform)
             return self._bases.get(base.name, platform)
         except KnarrError as error:
             raise located(error, planned.stage.from_) from error
@@ -223,7 +249,7 @@ class Build:
                     parent.root.child(place, will_run=will_run),
                     parent.scope.inherited(),
                 )
-            case ImageReference():
+            case ImageReference() | ContextReference():
                 image = self._base_image(planned.base, planned)
                 root = StageRoot(place, self._blobs, self._directories, image.layers, will_run=will_run)
                 scope = _scope(image.config)
@@ -231,8 +257,6 @@ class Build:
                 image = Image(ImageConfig.scratch(self._request.platform))
                 root = StageRoot(place, self._blobs, self._directories, will_run=will_run)
                 scope = _scope(image.config)
-            case reference:
-                raise DockerfileError(f"{reference} is no base", location=planned.stage.from_.location)
         config = image.config.with_env(scope.image_env).with_run(OnBuild=None)
         name = planned.stage.name or f"stage-{index}"
         return StageBuild(index, name, image.with_config(config), root, scope, self._settings)
@@ -251,14 +275,21 @@ class Build:
             size = stage.last_layer.descriptor.size_bytes if stage.last_layer is not None else None
             self._reporter.report(StepEnded(stage.name, number, total, time.monotonic() - started, size))
 
-    def _image_tree(self, name: str) -> Tree:
-        """The files of an image that `COPY --from` names; nothing is extracted but what is copied."""
-        if name not in self._image_roots:
-            image = self._bases.get(name, self._request.platform)
+    def _image_root(self, name: str) -> StageRoot:
+        """The files of an image that a `from` names; COPY extracts nothing but what it copies."""
+        return self._source_root("image", name, self._bases.get(name, self._request.platform))
+
+    def _context_root(self, name: str) -> StageRoot:
+        """The same of a named context that is an image."""
+        return self._source_root("context", name, self._contexts.image(name))
+
+    def _source_root(self, kind: str, name: str, image: Image) -> StageRoot:
+        key = (kind, name)
+        if key not in self._image_roots:
             place = self._request.work_dir / f"image{len(self._image_roots)}"
             place.mkdir()
-            self._image_roots[name] = StageRoot(place, self._blobs, self._directories, image.layers)
-        return self._image_roots[name].tree()
+            self._image_roots[key] = StageRoot(place, self._blobs, self._directories, image.layers)
+        return self._image_roots[key]
 
 
 def _scope(config: ImageConfig) -> Scope:

@@ -42,11 +42,19 @@ def read_dockerfile(path: Path) -> bytes:
 
 def read_ignore_patterns(dockerfile: Path, context: Path) -> IgnorePatterns:
     """The patterns of `<Dockerfile>.dockerignore`, else of the context's `.dockerignore`, else none."""
-    for path in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore"):
-        if path.exists():
-            text = _read_regular(path, _MAX_IGNORE_BYTES).decode(errors="surrogateescape")
-            return IgnorePatterns.parse(text, file=str(path))
-    return IgnorePatterns()
+    own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    return _read_ignore(own) if own.exists() else read_context_ignore(context)
+
+
+def read_context_ignore(context: Path) -> IgnorePatterns:
+    """The patterns of a context's `.dockerignore`, else none."""
+    path = context / ".dockerignore"
+    return _read_ignore(path) if path.exists() else IgnorePatterns()
+
+
+def _read_ignore(path: Path) -> IgnorePatterns:
+    text = _read_regular(path, _MAX_IGNORE_BYTES).decode(errors="surrogateescape")
+    return IgnorePatterns.parse(text, file=str(path))
 
 
 def _read_regular(path: Path, limit_bytes: int) -> bytes:

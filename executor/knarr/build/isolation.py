@@ -52,6 +52,11 @@ class Sandbox:
             )
         return self.namespaces
 
+    @property
+    def can_mount(self) -> bool:
+        """Whether this process may mount, for a step or itself."""
+        return self.namespaces is not None
+
     def run(self, root: Path, command: Command) -> None:
         """Run a command in a root file system; its output goes to stderr, unaltered.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from knarr.build.stubs import make_stub_directory
+from knarr.build.stubs import Stub, make_stub_directory, make_stub_layer, without_stubs
 from knarr.exec.overlay import mount_overlay, unmount
 from knarr.layers.entry import LayerItem
 from knarr.rootfs.dir_tree import DirTree
@@ -49,6 +49,13 @@ class OverlayRoot:
             self._view = _View(self._lowers, self._directory / "view", userxattr=self._userxattr)
         return self._view.tree
 
+    def directory(self) -> Path:
+        """Where what is there now can be seen, not changed; valid until the next step."""
+        if self._view is None:
+            self.tree()
+        assert self._view is not None
+        return self._view.path
+
     def apply(self, apply: Apply) -> None:
         """Write a layer that is known already on top."""
         self.close()
@@ -56,18 +63,21 @@ class OverlayRoot:
             apply(merged)
         self._lowers.insert(0, upper)
 
-    def run(self, process: Callable[[Path], None]) -> list[LayerItem]:
+    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
         """Let a process loose on the merged directory; the result is what it changed.
 
         The contents of the items can be opened until the next step. Mount points that the image lacks come
-        from a directory below all others, so that they never show in the changes.
+        from directories of their own, so that they never show in the changes: those of every step from one
+        below all others, `stubs`, which are this step's, from one above.
         """
+        above = [self._stub_layer(stubs)] if stubs else []
         self.close()
-        with self._mounted([self._stubs()]) as (merged, upper):
+        with self._mounted([self._stubs()], above) as (merged, upper):
             process(merged)
         before = self.tree()
         self._upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        items = list(diff_upper(self._upper_fd, lower=before, userxattr=self._userxattr))
+        changes = diff_upper(self._upper_fd, lower=before, userxattr=self._userxattr)
+        items = without_stubs(list(changes), stubs)
         self._drop_view()
         self._lowers.insert(0, upper)
         return items
@@ -85,14 +95,15 @@ class OverlayRoot:
             self._view = None
 
     @contextmanager
-    def _mounted(self, below: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    def _mounted(self, below: Sequence[Path], above: Sequence[Path] = ()) -> Iterator[tuple[Path, Path]]:
         self._steps += 1
         upper, work = self._directory / f"upper{self._steps}", self._directory / f"work{self._steps}"
         merged = self._directory / "merged"
         for path in (upper, work, merged):
             path.mkdir(exist_ok=True)
-        _copy_root_metadata(self._lowers[0], upper)
-        mount_overlay([*self._lowers, *below], upper, work, merged, userxattr=self._userxattr, volatile=True)
+        copy_root_metadata(self._lowers[0], upper)
+        lowers = [*above, *self._lowers, *below]
+        mount_overlay(lowers, upper, work, merged, userxattr=self._userxattr, volatile=True)
         try:
             yield merged, upper
         finally:
@@ -104,6 +115,11 @@ class OverlayRoot:
             make_stub_directory(stubs)
         return stubs
 
+    def _stub_layer(self, stubs: Sequence[Stub]) -> Path:
+        path = self._directory / f"stubs{self._steps}"
+        make_stub_layer(path, stubs, self.tree())
+        return path
+
 
 class _View:
     """A read-only look at stacked directories."""
@@ -113,7 +129,8 @@ class _View:
         if self._mount is not None:
             target.mkdir(exist_ok=True)
             mount_overlay(lowers, None, None, target, userxattr=userxattr)
-        self._fd = os.open(self._mount or lowers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.path = self._mount or lowers[0]
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.tree = DirTree(self._fd)
 
     def close(self) -> None:
@@ -123,7 +140,7 @@ class _View:
             unmount(self._mount)
 
 
-def _copy_root_metadata(source: Path, target: Path) -> None:
+def copy_root_metadata(source: Path, target: Path) -> None:
     """The merged root directory is the upper one: give it the mode, owner and times of the one before."""
     facts = source.stat()
     os.chown(target, facts.st_uid, facts.st_gid)

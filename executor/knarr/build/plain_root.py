@@ -1,10 +1,10 @@
 """A stage's directory where overlayfs is refused: one plain directory, changes found by a scan."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from knarr.build.stubs import stubs_in
+from knarr.build.stubs import Stub, stubs_in
 from knarr.layers.entry import LayerItem
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.scan import Scan, changes
@@ -38,16 +38,23 @@ class PlainRoot:
             self._view = DirTree(self._root_fd)
         return self._view
 
+    def directory(self) -> Path:
+        """Where what is there now lies."""
+        return self._root
+
     def apply(self, apply: Apply) -> None:
         """Write a layer that is known already on top."""
         self._drop_view()
         apply(self._root)
 
-    def run(self, process: Callable[[Path], None]) -> list[LayerItem]:
-        """Let a process loose on the directory; the result is what it changed."""
+    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+        """Let a process loose on the directory; the result is what it changed.
+
+        `stubs` are mount points that the image lacks.
+        """
         self._drop_view()
         before = Scan.take(self._root_fd)
-        with stubs_in(self._root_fd):
+        with stubs_in(self._root_fd, stubs):
             process(self._root)
         return changes(before, self._root_fd, Scan.take(self._root_fd))
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from knarr.build.contexts import ContextKey, NamedContext
 from knarr.build.git_program import GitProgram
+from knarr.build.secrets import Credentials
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 
@@ -48,5 +50,10 @@ class BuildRequest:
     labels: tuple[tuple[str, str], ...] = ()
     target: str | None = None
     isolation: str = "auto"
+    contexts: Mapping[ContextKey, NamedContext] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=Credentials)
+    """What RUN steps may be given."""
+    mount_cache_dir: Path | None = None
+    """Where cache mounts are kept for later builds; None keeps them for this build alone."""
     git: GitProgram = field(default_factory=GitProgram)
     """Fetches the repositories that ADD names."""

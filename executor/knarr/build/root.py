@@ -11,6 +11,7 @@ from knarr.build.blobs import Blobs
 from knarr.build.image import ImageLayer
 from knarr.build.overlay_root import OverlayRoot
 from knarr.build.plain_root import PlainRoot
+from knarr.build.stubs import Stub
 from knarr.layers.entry import LayerItem
 from knarr.layers.tar_read import TarReader, read_members
 from knarr.rootfs.layer_tree import LayerTree
@@ -32,12 +33,19 @@ class DirectoryRoot(Protocol):
         """What is there now; valid until the next step."""
         ...
 
+    def directory(self) -> Path:
+        """Where what is there now can be seen; valid until the next step, not to be written to."""
+        ...
+
     def apply(self, apply: Callable[[Path], None]) -> None:
         """Write a layer that is known already."""
         ...
 
-    def run(self, process: Process) -> list[LayerItem]:
-        """Let a process change it; the result is the changes, their contents good until the next step."""
+    def run(self, process: Process, stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+        """Let a process change it; the result is the changes, their contents good until the next step.
+
+        `stubs` are mount points that are missing; they never show in the changes.
+        """
         ...
 
     def close(self) -> None:
@@ -113,11 +121,23 @@ class StageRoot:
             self._directory.apply(lambda root: self._apply(root, [layer]))
         return layer
 
-    def run(self, process: Process) -> ImageLayer:
-        """Extract what is there, let a process change it, add a layer of what it changed."""
+    def locate(self, path: str) -> tuple[Path, str]:
+        """A directory on disk with a path in it where what `path` names lies; extracts what is there.
+
+        Valid until the next `write` or `run`, and not to be written to. Symlinks are not resolved yet.
+        """
         if self._directory is None:
             self._directory = self._extract()
-        layer = self._blobs.write_layer(self._directory.run(process))
+        return self._directory.directory(), path
+
+    def run(self, process: Process, stubs: Sequence[Stub] = ()) -> ImageLayer:
+        """Extract what is there, let a process change it, add a layer of what it changed.
+
+        `stubs` are mount points that are missing; they never show in the layer.
+        """
+        if self._directory is None:
+            self._directory = self._extract()
+        layer = self._blobs.write_layer(self._directory.run(process, stubs))
         self._layers.append(layer)
         return layer
 

@@ -1,71 +1,111 @@
-"""Where COPY and ADD find things: the build context, stages that are done, images."""
+"""Where COPY, ADD and mounts find things: the build context, stages that are done, images."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
+from knarr.build.local_source import LocalSource
+from knarr.build.named_contexts import NamedContexts
+from knarr.build.root import StageRoot
 from knarr.build.stage import StageBuild
-from knarr.dockerfile.ignore import IgnorePatterns
 from knarr.dockerfile.parser import Dockerfile
-from knarr.dockerfile.stages import ImageReference, ScratchReference, StageReference, resolve_from
-from knarr.errors import ContextError, DockerfileError
-from knarr.rootfs.dir_tree import DirTree
+from knarr.dockerfile.stages import (
+    ContextReference,
+    ImageReference,
+    ScratchReference,
+    StageReference,
+    resolve_from,
+)
 from knarr.rootfs.tree import EmptyTree, Tree
 
 
+class Source(Protocol):
+    """Something to take files from."""
+
+    def tree(self) -> Tree:
+        """Its files."""
+        ...
+
+    def locate(self, path: str) -> tuple[Path, str]:
+        """A directory on disk with a path in it where what `path` names lies; not to be written to."""
+        ...
+
+
 class BuildSources:
-    """The sources of one build; opened when something is copied from them."""
+    """The sources of one build; opened when something is taken from them.
+
+    `context_root` makes the root of a named context that is an image, `image_root` that of an image by name.
+    `empty` is what `from=scratch` mounts: a directory, not made yet.
+    """
 
     def __init__(
         self,
-        context: Path,
-        ignore: IgnorePatterns,
+        context: LocalSource,
         dockerfile: Dockerfile,
         finished: Mapping[int, StageBuild],
-        image_tree: Callable[[str], Tree],
+        contexts: NamedContexts,
+        *,
+        context_root: Callable[[str], StageRoot],
+        image_root: Callable[[str], StageRoot],
+        empty: Path,
     ) -> None:
-        self._context_path = context
-        self._ignore = ignore
+        self._context = context
         self._dockerfile = dockerfile
         self._finished = finished
-        self._image_tree = image_tree
-        self._context: DirTree | None = None
-        self._context_fd: int | None = None
+        self._contexts = contexts
+        self._context_root = context_root
+        self._image_root = image_root
+        self._empty = empty
 
     def context(self) -> Tree:
         """The build context, without what its ignore file excludes. Raises ContextError."""
-        if self._context is None:
-            try:
-                self._context_fd = os.open(self._context_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except OSError as error:
-                raise ContextError(
-                    f"can't open the build context {self._context_path}: {error.strerror}",
-                    hint="name a directory: knarr build DIRECTORY",
-                ) from error
-            self._context = DirTree(self._context_fd, ignore=self._ignore if self._ignore.patterns else None)
-        return self._context
+        return self._context.files()
 
     def is_ignored(self, path: str) -> bool:
         """Whether the ignore file excludes a path."""
-        return self._ignore.excludes(path)
+        return self._context.is_ignored(path)
 
     def named(self, name: str, before: int) -> Tree:
         """What `--from=name` means in the stage of this index. Raises DockerfileError, RegistryError."""
-        match resolve_from(self._dockerfile, name, before=before, numbered=True):
-            case StageReference(index):
-                return self._finished[index].root.tree()
-            case ImageReference(image):
-                return self._image_tree(image)
-            case ScratchReference():
-                return EmptyTree()
-            case reference:
-                raise DockerfileError(f"--from={name}: {reference} is no stage or image")
+        return self._source(name, before, numbered=True).tree()
+
+    def locate(self, name: str | None, before: int, path: str) -> tuple[Path, str]:
+        """Where on disk `source=path` of a mount's `from=name` lies, None being the build context.
+
+        A directory with a path in it, whose symlinks are not resolved yet. Raises ContextError for a missing
+        file of a context, DockerfileError, RegistryError.
+        """
+        if name is None:
+            return self._context.locate(path)
+        return self._source(name, before, numbered=False).locate(path)
 
     def close(self) -> None:
-        """Close the context."""
-        if self._context is not None:
-            self._context.close()
-            self._context = None
-        if self._context_fd is not None:
-            os.close(self._context_fd)
-            self._context_fd = None
+        """Close the contexts."""
+        self._context.close()
+        self._contexts.close()
+
+    def _source(self, name: str, before: int, *, numbered: bool) -> Source:
+        names = self._contexts.names
+        match resolve_from(self._dockerfile, name, before=before, contexts=names, numbered=numbered):
+            case StageReference(index):
+                return self._finished[index].root
+            case ImageReference(image):
+                return self._image_root(image)
+            case ContextReference(context):
+                return self._contexts.directory(context) or self._context_root(context)
+            case ScratchReference():
+                return _Nothing(self._empty)
+
+
+class _Nothing:
+    """`scratch` as a source."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def tree(self) -> Tree:
+        return EmptyTree()
+
+    def locate(self, path: str) -> tuple[Path, str]:
+        self._directory.mkdir(exist_ok=True)
+        return self._directory, path

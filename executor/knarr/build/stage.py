@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from knarr.build.cache_mounts import CacheMounts
 from knarr.build.image import Image, ImageLayer
 from knarr.build.isolation import Sandbox
 from knarr.build.remote import RemoteSources
 from knarr.build.root import StageRoot
+from knarr.build.secrets import Credentials
 from knarr.dockerfile.history import HISTORY_COMMENT
 from knarr.dockerfile.instructions import Instruction
 from knarr.dockerfile.remote_sources import without_credentials
@@ -25,7 +27,7 @@ _AnyInstruction = TypeVar("_AnyInstruction", bound=Instruction)
 
 
 class Sources(Protocol):
-    """What COPY, ADD can copy from."""
+    """What COPY, ADD can copy from, RUN can mount."""
 
     def context(self) -> Tree:
         """The build context, without what its ignore file excludes."""
@@ -37,6 +39,10 @@ class Sources(Protocol):
 
     def named(self, name: str, before: int) -> Tree:
         """The stage or image that `--from=name` means in the stage of this index."""
+        ...
+
+    def locate(self, name: str | None, before: int, path: str) -> tuple[Path, str]:
+        """A directory on disk with a path in it: what a mount's `from` with its `source` means."""
         ...
 
 
@@ -52,6 +58,8 @@ class Settings:
     sandbox: Sandbox
     work_dir: Path
     sources: Sources
+    caches: CacheMounts
+    credentials: Credentials
     remotes: RemoteSources
     reporter: Reporter
 

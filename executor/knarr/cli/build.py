@@ -12,6 +12,7 @@ from pathlib import Path
 
 from knarr.build.builder import build_image
 from knarr.build.context import find_dockerfile
+from knarr.build.contexts import ContextKey, NamedContext, parse_named_context
 from knarr.build.request import BuildRequest, Outputs
 from knarr.cli.arguments import parse_build_args, parse_context
 from knarr.cli.command import Command
@@ -19,16 +20,18 @@ from knarr.cli.environment import find_git, this_platform, work_directory_parent
 from knarr.cli.flags.context import ContextFlags
 from knarr.cli.flags.isolation import IsolationFlags
 from knarr.cli.flags.logging import LogFlags
+from knarr.cli.flags.mounts import MountFlags
 from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.refused import REFUSED
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.grammar import parse_pair
 from knarr.cli.registries import open_client
 from knarr.cli.report import PlainReporter, parse_verbosity
+from knarr.cli.secrets import read_credentials
 from knarr.errors import OutputError, UsageError
 from knarr.oci.reference import Reference
 
-GROUPS = (ContextFlags, OutputFlags, RegistryFlags, IsolationFlags, LogFlags)
+GROUPS = (ContextFlags, OutputFlags, RegistryFlags, IsolationFlags, MountFlags, LogFlags)
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -43,6 +46,7 @@ def _build(
     results: OutputFlags,
     registries: RegistryFlags,
     isolation: IsolationFlags,
+    mounts: MountFlags,
     log: LogFlags,
 ) -> int:
     """Build an image from a Dockerfile, then push it or write it to files."""
@@ -65,6 +69,9 @@ def _build(
             labels=tuple(parse_pair(text, "--label") for text in source.label),
             target=source.target or None,
             isolation=isolation.isolation,
+            contexts=_named_contexts(mounts),
+            credentials=read_credentials(mounts.secret, mounts.ssh, environment),
+            mount_cache_dir=_path(mounts.mount_cache_dir),
             git=find_git(environment),
         )
         digest = build_image(request, client, reporter)
@@ -93,6 +100,10 @@ def _destination(text: str) -> Reference:
     if reference.digest is not None:
         raise UsageError(f"--destination takes a name with a tag, not a digest: {text}")
     return reference.with_default_tag()
+
+
+def _named_contexts(flags: MountFlags) -> dict[ContextKey, NamedContext]:
+    return dict(parse_named_context(text, Path.cwd()) for text in flags.build_context)
 
 
 def _path(text: str) -> Path | None:

@@ -7,6 +7,7 @@ cycles. Stages that the target does not need are never looked at.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from knarr.dockerfile.context_names import find_context
 from knarr.dockerfile.expand import LexerRules, expand
 from knarr.dockerfile.instructions import Copy, Instruction, Onbuild, Run
 from knarr.dockerfile.mount import mount_from
@@ -60,11 +61,13 @@ class PlannedStage:
     platform: str | None
     triggers: tuple[Instruction, ...]
     references: tuple[Reference, ...]
+    is_replaced: bool = False
+    """Whether a named context stands in for the whole stage."""
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
         """Everything to run, in order."""
-        return self.triggers + self.stage.instructions
+        return () if self.is_replaced else self.triggers + self.stage.instructions
 
 
 def resolve_target(dockerfile: Dockerfile, target: str | None) -> Stage:
@@ -92,6 +95,8 @@ def plan_stages(
 ) -> tuple[PlannedStage, ...]:
     """What `target` needs, itself last; `contexts` are named contexts, which come before stages and images.
 
+    Their names are those that `context_names.context_name` gives.
+
     `image_triggers` are those of base images, by stage index: an image's ONBUILD may need stages that the
     file alone does not show, so plan again when a base image turns out to have some. Raises DockerfileError.
     """
@@ -116,8 +121,9 @@ def resolve_from(
 
     Raises DockerfileError without a location.
     """
-    if name.lower() in contexts or name in contexts:
-        return ContextReference(name.lower() if name.lower() in contexts else name)
+    context = find_context(name, contexts)
+    if context is not None:
+        return ContextReference(context)
     index = parse_index(name) if numbered else None
     if index is not None:
         if not 0 <= index < len(dockerfile.stages):
@@ -142,8 +148,9 @@ def _plan_stage(
     image_triggers: tuple[Instruction, ...],
 ) -> PlannedStage:
     location = stage.from_.location
-    if stage.name is not None and stage.name in contexts:
-        return PlannedStage(stage, ContextReference(stage.name), None, (), ())
+    replacement = _replacement(stage, contexts)
+    if replacement is not None:
+        return replacement
     escape = dockerfile.directives.escape
     image = _expand(stage.from_.image, global_args, escape, location)
     if not image:
@@ -156,10 +163,18 @@ def _plan_stage(
             raise _blank(message, stage, global_args, escape)
     base = _resolve_base(dockerfile, image, stage.index, contexts)
     triggers = image_triggers
-    if isinstance(base, StageReference):
+    if isinstance(base, StageReference) and not _replacement(dockerfile.stages[base.index], contexts):
         triggers = _stage_triggers(dockerfile, base.index, location)
     references = _references(dockerfile, stage.index, triggers + stage.instructions, contexts)
     return PlannedStage(stage, base, platform, triggers, references)
+
+
+def _replacement(stage: Stage, contexts: Collection[str]) -> PlannedStage | None:
+    """The plan of a stage whose name is that of a named context: it is that context, its text unused."""
+    context = find_context(stage.name, contexts) if stage.name is not None else None
+    if context is None:
+        return None
+    return PlannedStage(stage, ContextReference(context), None, (), (), is_replaced=True)
 
 
 def _resolve_base(dockerfile: Dockerfile, image: str, before: int, contexts: Collection[str]) -> Reference:
@@ -168,7 +183,8 @@ def _resolve_base(dockerfile: Dockerfile, image: str, before: int, contexts: Col
         return StageReference(stage.index)
     if image == SCRATCH:
         return ScratchReference()
-    return ContextReference(image) if image in contexts else ImageReference(image)
+    context = find_context(image, contexts)
+    return ImageReference(image) if context is None else ContextReference(context)
 
 
 def _stage_triggers(dockerfile: Dockerfile, index: int, location: SourceLocation) -> tuple[Instruction, ...]:

@@ -190,12 +190,14 @@ def _open_file(root: int, path: str) -> int | None:
 
 
 def mount_extra(root: int, mount: WireMount) -> None:
-    """Make one mount that the step asked for; its target exists, or is below /dev and is made."""
+    """Make one mount that the step asked for; its target exists, or is made below /dev or in a mount."""
     target = mount["target"]
     source = mount["source"]
     is_directory = source is None or os.path.isdir(source)
     if target.startswith("/dev/"):
         _make_below_dev(root, target.removeprefix("/dev/"), is_directory=is_directory)
+    if mount["make_target"]:
+        os.close(_open_or_make(root, target, is_directory=is_directory))
     opened = open_in_root(root, target)
     if _is_same(opened, root):
         raise OSError(errno.EINVAL, "the mount's target is the root itself", target)
@@ -230,6 +232,25 @@ def _make_below_dev(root: int, path: str, *, is_directory: bool) -> None:
     if not is_directory:
         os.close(os.open(name, os.O_CREAT | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=dev))
     os.close(dev)
+
+
+def _open_or_make(root: int, path: str, *, is_directory: bool) -> int:
+    """Open what is at a path, made with its parents where it is missing; the caller closes it."""
+    try:
+        return open_in_root(root, path)
+    except FileNotFoundError:
+        pass
+    parent, _, name = path.rpartition("/")
+    directory = _open_or_make(root, parent or "/", is_directory=True)
+    try:
+        if is_directory:
+            os.mkdir(name, 0o755, dir_fd=directory)
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(name, flags, 0o644, dir_fd=directory))
+        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def protect_kernel_files(root: int) -> None:

@@ -16,13 +16,15 @@ class Mount:
     """A mount for one step at `target` inside the root: a bind of the host path `source`, or a tmpfs.
 
     `source` is followed by the host's rules, so a path that an image or a context had a say in must be
-    resolved first. `target` must exist, except below /dev. `options` go to a tmpfs only (`size=64m`).
+    resolved first. `target` must exist, except below /dev; with `make_target`, for a mount on top of an
+    earlier one, what is missing of it is made there. `options` go to a tmpfs only (`size=64m`).
     """
 
     target: PurePosixPath
     source: Path | None = None
     readonly: bool = False
     options: tuple[str, ...] = ()
+    make_target: bool = False
 
 
 class WireMount(TypedDict):
@@ -32,6 +34,7 @@ class WireMount(TypedDict):
     source: str | None
     readonly: bool
     options: tuple[str, ...]
+    make_target: bool
 
 
 class WireSpec(TypedDict):
@@ -113,4 +116,5 @@ def _wire_mount(mount: Mount) -> WireMount:
         source=_optional(mount.source),
         readonly=mount.readonly,
         options=mount.options,
+        make_target=mount.make_target,
     )

@@ -7,7 +7,7 @@ REFUSED = frozenset(
         "customPlatform dryrun force force-build-metadata git ignore-path ignore-var-run image-format "
         "image-fs-extract-retry image-name-tag-with-digest-file image-name-with-digest-file kaniko-dir "
         "log-format log-timestamp materialize no-push-cache pre-cleanup preserve-context reproducible "
-        "secret single-snapshot skip-unused-stages snapshot-mode snapshotMode tarPath use-new-run "
+        "single-snapshot skip-unused-stages snapshot-mode snapshotMode tarPath use-new-run "
         "whitelist-var-run"
     ).split()
 )
