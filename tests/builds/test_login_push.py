@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.docker_engine import Engine
 from support.knarr_cli import EXECUTOR, knarr
 from support.registry import Registry
 from support.saved_images import LAYERS, docker_members, kaniko_members, write_archive, write_oci_layout
@@ -156,6 +157,18 @@ def test_push_of_skopeos_archives_can_be_read_by_skopeo(tmp_path: Path, registry
             f"oci:{tmp_path}/{kind}-back:latest",
         ]
         subprocess.run(back, check=True)
+
+
+@pytest.mark.docker
+def test_push_of_a_docker_save_can_be_run(
+    tmp_path: Path, docker_engine: Engine, base_registry: Registry
+) -> None:
+    docker_engine.pull("busybox")
+    docker_engine.save("busybox", tmp_path / "saved.tar")
+    pushed = knarr(["push", str(tmp_path / "saved.tar"), f"-d={base_registry.host}/library/pushed:1"])
+    assert pushed.returncode == 0, pushed.stderr
+    docker_engine.pull("pushed:1")
+    assert docker_engine.run("pushed:1", ["echo", "ahoy"]) == "ahoy\n"
 
 
 def test_push_of_our_own_tarball_keeps_the_digest(tmp_path: Path, registry: Registry) -> None:
