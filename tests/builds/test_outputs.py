@@ -37,12 +37,12 @@ def builds(base_registry: Registry, tmp_path: Path) -> Builds:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    podman = Podman(tmp_path_factory.mktemp("podman"))
+def podman() -> Iterator[Podman]:
+    podman = Podman.make()
     try:
         yield podman
     finally:
-        podman.remove()
+        podman.close()
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def repository(request: pytest.FixtureRequest) -> str:
 def test_podman_runs_a_pushed_image(builds: Builds, repository: str, podman: Podman) -> None:
     name = builds.name(f"{repository}:1")
     builds.build(_DOCKERFILE, "--destination", name, files=_FILES)
-    assert podman.run(name, options=["--tls-verify=false"]) == _SAID
+    assert podman.run(name) == _SAID
 
 
 @pytest.mark.docker
