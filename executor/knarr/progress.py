@@ -1,7 +1,17 @@
-"""Events that a build reports; nothing here prints."""
+"""Events that a build reports; nothing here prints.
+
+None says when: whoever takes an event looks at a clock of its own. Events about a step mean the one that was
+started last in the stage that was started last and has not ended.
+"""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+PhaseName = Literal["index", "extract", "run", "snapshot", "compress"]
+"""What a step is busy with: reading layers' headers, unpacking them, its process, finding out what it
+changed, packing that into a layer."""
+
+Direction = Literal["pull", "push"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,13 +23,100 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRead:
+    """The Dockerfile, its path absolute, its text without the credentials in its URLs."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFound:
+    """A build check found something in lines `line` to `end_line`, both included, counted from 1."""
+
+    rule: str
+    detail: str
+    line: int
+    end_line: int
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSought:
+    """A registry is asked for an image to start or copy from."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseResolved:
+    """What that image is; the size is that of its compressed layers."""
+
+    reference: str
+    digest: str
+    layers: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlanned:
+    """How many stages with how many steps in all the target needs."""
+
+    stages: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """Work on a stage begins; `index` is its place in the file, `base` what its FROM names."""
+
+    index: int
+    name: str
+    base: str
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnded:
+    """The stage is built. A stage may be begun and ended in the midst of another one's step."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted:
-    """Work on one instruction begins; `number` counts from 1 within the stage's `total`."""
+    """Work on one instruction begins; `number` counts from 1 within the stage's `total`.
+
+    It stands in lines `line` to `end_line` of the Dockerfile; 0 where that is not known.
+    """
 
     stage: str
     number: int
     total: int
     text: str
+    line: int = 0
+    end_line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheJudged:
+    """Whether the cache has what a step makes; `reason` says why not. It may come before the step starts."""
+
+    stage: int
+    """The stage's index."""
+    number: int
+    text: str
+    is_hit: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The step under way is busy with this from now on, until its next phase or its end."""
+
+    name: PhaseName
+    detail: str = ""
+    """`base` where a whole root file system is unpacked, `full` where one is scanned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +128,32 @@ class StepEnded:
     total: int
     duration_s: float
     layer_bytes: int | None = None
+    layer_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A blob on its way from or to a repository (`registry/name`)."""
+
+    direction: Direction
+    repository: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStarted:
+    """The first byte is about to be moved; told again where it is begun anew."""
+
+    transfer: Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProgress:
+    """So many bytes have been moved."""
+
+    transfer: Transfer
+    done_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +164,33 @@ class Transferred:
     digest: str
     size_bytes: int
     duration_s: float = 0.0
+    repository: str = ""
+    """Where to or from; empty where the blob was asked for and here already."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltLayer:
+    """A layer of the finished image, compressed."""
+
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBuilt:
+    """The image is complete, and pushed nowhere yet; the lowest layer comes first."""
+
+    digest: str
+    config_digest: str
+    platform: str
+    layers: tuple[BuiltLayer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushing:
+    """What is missing of the image is sent to a repository, then tagged as `reference`."""
+
+    reference: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +201,37 @@ class Pushed:
     digest: str
 
 
-Event = Note | StepStarted | StepEnded | Transferred | Pushed
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The build ends without an image; `line` is 0 where it is about none in particular."""
+
+    message: str
+    hint: str = ""
+    line: int = 0
+    exit_status: int = 1
+
+
+Event = (
+    Note
+    | SourceRead
+    | CheckFound
+    | BaseSought
+    | BaseResolved
+    | BuildPlanned
+    | StageStarted
+    | StageEnded
+    | StepStarted
+    | CacheJudged
+    | Phase
+    | StepEnded
+    | TransferStarted
+    | TransferProgress
+    | Transferred
+    | ImageBuilt
+    | Pushing
+    | Pushed
+    | Failed
+)
 
 
 class Reporter(Protocol):

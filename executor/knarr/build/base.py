@@ -5,7 +5,7 @@ from knarr.oci.image_config import History, ImageConfig
 from knarr.oci.manifest import Manifest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
-from knarr.progress import Note, Reporter
+from knarr.progress import BaseResolved, BaseSought, Reporter
 from knarr.registry.client import Client
 from knarr.registry.resolve import resolve
 
@@ -23,8 +23,12 @@ class BaseImages:
         key = (name, platform)
         if key not in self._known:
             reference = Reference.parse(name).with_default_tag()
+            self._reporter.report(BaseSought(str(reference)))
             resolved = resolve(self._client, reference, platform)
-            self._reporter.report(Note(f"{reference} is {resolved.descriptor.digest}"))
+            layers = resolved.manifest.layers
+            size_bytes = sum(layer.size_bytes for layer in layers)
+            digest = str(resolved.descriptor.digest)
+            self._reporter.report(BaseResolved(str(reference), digest, len(layers), size_bytes))
             self._known[key] = image_of(resolved.manifest, resolved.config, origin=resolved.reference)
         return self._known[key]
 

@@ -4,33 +4,35 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import BinaryIO, cast
 
 from knarr.build.image import ImageLayer
+from knarr.build.layer_rules import LayerRules
 from knarr.errors import CorruptError
+from knarr.layers.compression import MEDIA_TYPE_OF_COMPRESSION
 from knarr.layers.entry import LayerItem
 from knarr.layers.read import LayerReader, open_layer
 from knarr.layers.write import write_layer
-from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
+from knarr.progress import Phase
 from knarr.registry.client import Client
 from knarr.registry.layer_stream import LayerStream
 from knarr.registry.pull import fetch_blob
 from knarr.store import Store
 
 _JOBS = 3
-_KEPT_XATTRS = frozenset({"security.capability"})
 
 
 class Blobs:
     """The build's store, filled from registries on demand; safe to use from several threads."""
 
-    def __init__(self, store: Store, client: Client) -> None:
+    def __init__(self, store: Store, client: Client, rules: LayerRules | None = None) -> None:
         self.store = store
         self._client = client
+        self.reporter = client.reporter
+        self._rules = rules or LayerRules()
         self._pool = ThreadPoolExecutor(_JOBS, thread_name_prefix="blobs")
         self._coming: dict[Digest, Future[None]] = {}
         self._lock = threading.Lock()
@@ -81,9 +83,11 @@ class Blobs:
 
     def write_layer(self, items: Iterable[LayerItem]) -> ImageLayer:
         """Pack a layer of this build into the store."""
+        self.reporter.report(Phase("compress"))
         with self.store.writer() as writer:
-            written = write_layer(map(_kept, items), writer)
-        descriptor = Descriptor(media_types.OCI_LAYER_GZIP, Digest.parse(written.digest), written.size_bytes)
+            written = write_layer(map(self._rules.kept, items), writer, compression=self._rules.compression)
+        media_type = MEDIA_TYPE_OF_COMPRESSION[self._rules.compression.compression]
+        descriptor = Descriptor(media_type, Digest.parse(written.digest), written.size_bytes)
         return ImageLayer(descriptor, Digest.parse(written.diff_id))
 
     @contextmanager
@@ -121,15 +125,6 @@ class Blobs:
                     fetch_blob, self._client, _origin(layer), layer.descriptor, self.store
                 )
             return self._coming[digest]
-
-
-def _kept(item: LayerItem) -> LayerItem:
-    """The item with the attributes that a layer keeps: capabilities alone, as containerd's differ has it."""
-    xattrs = item.entry.xattrs
-    if all(name in _KEPT_XATTRS for name in xattrs):
-        return item
-    kept = {name: value for name, value in xattrs.items() if name in _KEPT_XATTRS}
-    return replace(item, entry=replace(item.entry, xattrs=kept))
 
 
 @contextmanager

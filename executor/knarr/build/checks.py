@@ -11,7 +11,7 @@ from knarr.dockerfile.ignore import IgnorePatterns
 from knarr.dockerfile.parser import Dockerfile
 from knarr.dockerfile.stages import PlannedStage
 from knarr.oci.platform import Platform
-from knarr.progress import Note, Reporter
+from knarr.progress import CheckFound, Reporter
 
 
 class BuildChecks:
@@ -57,7 +57,8 @@ class BuildChecks:
     def _report(self, findings: tuple[Finding, ...]) -> None:
         self._found += findings
         for finding in findings:
-            self._reporter.report(Note(str(finding), "warning"))
+            line, rule = finding.location.line, finding.rule
+            self._reporter.report(CheckFound(rule.name, finding.detail, line, finding.end_line, rule.url))
 
 
 def _base(image: Image) -> BaseImage:

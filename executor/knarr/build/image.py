@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from knarr.oci import media_types
+from knarr.build.form import ImageForm
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import History, ImageConfig
 from knarr.oci.manifest import Descriptor, Manifest
@@ -46,31 +46,36 @@ class FinishedImage:
     manifest: bytes
     descriptor: Descriptor
     layers: tuple[ImageLayer, ...]
+    document: Manifest
+    """The manifest as a value."""
 
     @classmethod
-    def of(cls, image: Image) -> "FinishedImage":
-        """The OCI form of an image; Docker's media types in the base become OCI's, the blobs stay."""
+    def of(cls, image: Image, form: ImageForm | None = None) -> "FinishedImage":
+        """An image in a form, OCI's by default; the blobs stay as they are, whatever their types were.
+
+        Raises UsageError where the form has no name for a layer's type.
+        """
+        form = form or ImageForm()
         config = image.config.to_bytes()
-        layers = tuple(_in_oci_form(layer) for layer in image.layers)
+        layers = tuple(_in_form(layer, form) for layer in image.layers)
         manifest = Manifest(
-            media_types.OCI_MANIFEST,
-            Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config)),
+            form.manifest_type,
+            Descriptor(form.config_type, Digest.of(config), len(config)),
             tuple(layer.descriptor for layer in layers),
-        ).to_bytes()
-        platform = image.config.platform
-        descriptor = Descriptor(
-            media_types.OCI_MANIFEST, Digest.of(manifest), len(manifest), platform=platform
+            form.annotations,
         )
-        return cls(config, manifest, descriptor, layers)
+        data = manifest.to_bytes()
+        platform = image.config.platform
+        descriptor = Descriptor(form.manifest_type, Digest.of(data), len(data), platform=platform)
+        return cls(config, data, descriptor, layers, manifest)
 
     @property
     def config_digest(self) -> Digest:
         """Digest of the config: the image ID of Docker."""
-        return Digest.of(self.config)
+        return self.document.config.digest
 
 
-def _in_oci_form(layer: ImageLayer) -> ImageLayer:
+def _in_form(layer: ImageLayer, form: ImageForm) -> ImageLayer:
     descriptor = layer.descriptor
-    media_type = media_types.OCI_FORM_OF_LAYER.get(descriptor.media_type, descriptor.media_type)
-    plain = Descriptor(media_type, descriptor.digest, descriptor.size_bytes)
+    plain = Descriptor(form.layer_type(descriptor.media_type), descriptor.digest, descriptor.size_bytes)
     return dataclasses.replace(layer, descriptor=plain)

@@ -1,16 +1,14 @@
-"""Writes a finished image to files: an OCI image layout, a tarball for `docker load`, a digest file."""
+"""Writes a finished image to files: an OCI image layout, a tarball for `docker load`."""
 
 import io
-import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from knarr.build.image import FinishedImage
+from knarr.build.output_files import check_output_files
+from knarr.build.output_place import check_place, os_errors, replacing
 from knarr.build.request import Outputs
 from knarr.errors import OutputError
 from knarr.oci import media_types
@@ -28,32 +26,14 @@ def check_outputs(outputs: Outputs) -> None:
     """Find out before the work what would keep the outputs from being written. Raises OutputError."""
     if outputs.oci_layout_path is not None:
         _check_layout(outputs.oci_layout_path)
-    for flag, path in (
-        ("--oci-layout-path", outputs.oci_layout_path),
-        ("--tar-path", outputs.tar_path),
-        ("--digest-file", outputs.digest_file),
-    ):
-        if path is not None:
-            with _os_errors(f"looking at {flag} {path}"):
-                _check_writable(flag, path)
-
-
-def _check_writable(flag: str, path: Path) -> None:
-    """Directories that are missing are made later, but the one that is there must let us."""
-    if flag != "--oci-layout-path" and path.is_dir():
-        raise OutputError(f"{flag}: {path} is a directory", hint="name a file in it")
-    parent = next(each for each in path.parents if os.path.lexists(each))
-    if not parent.is_dir():
-        raise OutputError(f"{flag} {path}: {parent} is not a directory", hint="name a file in a directory")
-    if not os.access(parent, os.W_OK | os.X_OK) and not path.exists():
-        raise OutputError(
-            f"{flag} {path}: {parent} is not writable",
-            hint="check its owner, and whether it is mounted read-only",
-        )
+        check_place("--oci-layout-path", outputs.oci_layout_path, directory=True)
+    if outputs.tar_path is not None:
+        check_place("--tar-path", outputs.tar_path)
+    check_output_files(outputs.files)
 
 
 def _check_layout(path: Path) -> None:
-    with _os_errors(f"reading the OCI layout {path}"):
+    with os_errors(f"reading the OCI layout {path}"):
         if path.exists() and any(path.iterdir()) and not (path / "oci-layout").exists():
             raise OutputError(
                 f"--oci-layout-path: {path} is a directory with other files",
@@ -70,7 +50,7 @@ def write_layout(path: Path, image: FinishedImage, blobs: Store, names: Sequence
     _check_layout(path)
     made = not path.exists()
     try:
-        with _os_errors(f"writing the OCI layout {path}"):
+        with os_errors(f"writing the OCI layout {path}"):
             _fill_layout(
                 Store.create(path, durable=True), image, blobs, _named(image.descriptor, _tags(names)[0])
             )
@@ -96,7 +76,7 @@ def write_tarball(path: Path, image: FinishedImage, blobs: Store, names: Sequenc
 
     The file appears whole or not at all. Raises OutputError.
     """
-    with _os_errors(f"writing the tarball {path}"), _replacing(path) as file:
+    with os_errors(f"writing the tarball {path}"), replacing(path) as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
             for digest in dict.fromkeys(layer.descriptor.digest for layer in image.layers):
                 _add_blob(archive, digest, blobs)
@@ -104,18 +84,6 @@ def write_tarball(path: Path, image: FinishedImage, blobs: Store, names: Sequenc
             _add_bytes(archive, _blob_name(image.descriptor.digest), image.manifest)
             for name, data in _tarball_metadata(image, names):
                 _add_bytes(archive, name, data)
-
-
-def write_digest_file(path: Path, digest: Digest) -> None:
-    """Write the manifest's digest without a newline, as kaniko does. Raises OutputError."""
-    data = str(digest).encode()
-    with _os_errors(f"writing the digest file {path}"):
-        if path.exists() and not path.is_file():  # /dev/stdout, a pipe
-            with path.open("wb") as device:
-                device.write(data)
-            return
-        with _replacing(path) as file:
-            file.write(data)
 
 
 def _tarball_metadata(image: FinishedImage, names: Sequence[Reference]) -> Iterator[tuple[str, bytes]]:
@@ -164,30 +132,3 @@ def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), 0o644
     archive.addfile(info, io.BytesIO(data))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the path's place when the block ends well, and vanishes when it raises."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _os_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{doing} failed: {error.strerror}", hint="check that its directory is writable and has room"
-        ) from error

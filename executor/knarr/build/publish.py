@@ -9,9 +9,9 @@ from typing import BinaryIO, Self
 
 from knarr.build.blobs import Blobs
 from knarr.build.image import FinishedImage, ImageLayer
-from knarr.oci import media_types
-from knarr.oci.manifest import Descriptor, Manifest
+from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
+from knarr.progress import Pushing
 from knarr.registry.attempts import attempt
 from knarr.registry.client import Client
 from knarr.registry.message import BlobSource
@@ -44,12 +44,14 @@ class Publisher:
     def check(self) -> None:
         """Find out before the work whether the destinations take a push, unless the rules say not to.
 
-        Raises RegistryError.
+        Their credentials are known afterwards in any case. Raises RegistryError.
         """
-        if not self._client.rules.check_push:
-            return
         for repository in self._uploaders:
-            check_push(self._client, repository)
+            if self._client.rules.check_push:
+                check_push(self._client, repository)
+            else:
+                endpoint = self._client.rules.push_endpoint(repository.registry)
+                self._client.find_credentials(endpoint.registry, endpoint.repository(repository.repository))
 
     def submit(self, layer: ImageLayer) -> None:
         """Begin to upload a layer of the image to be."""
@@ -65,7 +67,7 @@ class Publisher:
 
         Raises RegistryError; a tag that was not reached by then is as it was.
         """
-        config = Descriptor(media_types.OCI_CONFIG, image.config_digest, len(image.config))
+        config = image.document.config
         for layer in image.layers:
             self.submit(layer)
         for uploader in self._uploaders.values():
@@ -73,6 +75,7 @@ class Publisher:
         for repository in self._uploaders:
             self._attempt(repository, partial(self._upload, repository, image, config))
         for destination in self._destinations:
+            self._client.reporter.report(Pushing(str(destination)))
             self._attempt(destination, partial(self._tag, destination, image, config))
 
     def _attempt(self, destination: Reference, act: Callable[[int], None]) -> None:
@@ -93,9 +96,7 @@ class Publisher:
         try:
             put_manifest(self._client, destination, image.manifest, media_type)
         except BlobUnknownError:  # what the registry said it has was collected meanwhile: send all again
-            layers = tuple(layer.descriptor for layer in image.layers)
-            manifest = Manifest(media_type, config, layers)
-            push_image(self._client, destination, manifest, partial(self._source, image))
+            push_image(self._client, destination, image.document, partial(self._source, image))
 
     def _source(self, image: FinishedImage, descriptor: Descriptor) -> BlobSource:
         for layer in image.layers:

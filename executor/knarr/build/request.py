@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from knarr.build.contexts import ContextKey, NamedContext
+from knarr.build.cache.settings import CacheSettings
+from knarr.build.contexts import ContextKey, ImageContext, NamedContext
+from knarr.build.form import ImageForm
 from knarr.build.git_program import GitProgram
+from knarr.build.output_files import OutputFile
 from knarr.build.secrets import Credentials
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
@@ -20,7 +23,9 @@ class Outputs:
     push: bool = True
     tar_path: Path | None = None
     oci_layout_path: Path | None = None
-    digest_file: Path | None = None
+    files: tuple[OutputFile, ...] = ()
+    """What the build tells the pipeline around it, written after all else has succeeded."""
+    form: ImageForm = field(default_factory=ImageForm)
 
     @property
     def pushed_to(self) -> tuple[Reference, ...]:
@@ -44,12 +49,18 @@ class BuildRequest:
     work_dir: Path
     """An empty directory of this build alone, removed by the caller."""
     created_s: int
-    """The time of the build, seconds since 1970: of config, history, files without a time of their own."""
+    """The time of the build, seconds since 1970: of config, history, files without a time of their own.
+
+    SOURCE_DATE_EPOCH comes before it.
+    """
     platform: Platform
+    """What the image is for."""
     build_args: Mapping[str, str]
     labels: tuple[tuple[str, str], ...] = ()
     target: str | None = None
     isolation: str = "auto"
+    force: bool = False
+    """Whether to build in place in a container that is no image of ours."""
     contexts: Mapping[ContextKey, NamedContext] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials)
     """What RUN steps may be given."""
@@ -57,3 +68,28 @@ class BuildRequest:
     """Where cache mounts are kept for later builds; None keeps them for this build alone."""
     git: GitProgram = field(default_factory=GitProgram)
     """Fetches the repositories that ADD names."""
+    build_platform: Platform | None = None
+    """The machine's own platform, where the image is for another."""
+    reproducible: bool = False
+    """Whether times are 1970's where SOURCE_DATE_EPOCH does not say otherwise."""
+    epoch_s: int | None = None
+    """What the image says instead of `created_s`, see `source_date_epoch`; set by the build itself."""
+    cache: CacheSettings | None = None
+    """None builds every step."""
+    kept: tuple[Path, ...] = ()
+    """Files and directories that a build in place must leave alone for a reason not said here."""
+
+    @property
+    def image_time_s(self) -> int:
+        """The time that image and history are from, seconds since 1970."""
+        return self.created_s if self.epoch_s is None else self.epoch_s
+
+    def own_paths(self) -> tuple[Path, ...]:
+        """What lies on the machine for this build: nothing of it is the image's."""
+        files = (file.path for file in self.outputs.files)
+        outputs = (self.outputs.tar_path, self.outputs.oci_layout_path, *files)
+        directories = [
+            context.path for context in self.contexts.values() if not isinstance(context, ImageContext)
+        ]
+        optional = (*outputs, self.mount_cache_dir, *directories, *self.credentials.agents.values())
+        return (self.context, *(path for path in optional if path is not None), *self.kept)

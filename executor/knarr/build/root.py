@@ -9,15 +9,20 @@ from typing import BinaryIO, Protocol, cast
 
 from knarr.build.blobs import Blobs
 from knarr.build.image import ImageLayer
+from knarr.build.inplace_root import InplaceRoot, SharedRoot
 from knarr.build.overlay_root import OverlayRoot
 from knarr.build.plain_root import PlainRoot
 from knarr.build.stubs import Stub
 from knarr.layers.entry import LayerItem
 from knarr.layers.tar_read import TarReader, read_members
+from knarr.oci.digest import Digest
+from knarr.progress import Phase
+from knarr.rootfs.copy_sources import missing_source
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.spool import Spool
-from knarr.rootfs.tree import Tree
+from knarr.rootfs.tree import Tree, clean
 from knarr.rootfs.unpack import OwnerPolicy, apply_layer
+from knarr.rootfs.write_tree import write_tree
 
 Process = Callable[[Path], None]
 
@@ -55,10 +60,14 @@ class DirectoryRoot(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Directories:
-    """How root file systems are put on disk; None for `overlay_userxattr` means without overlayfs."""
+    """How root file systems are put on disk; None for `overlay_userxattr` means without overlayfs.
+
+    With `shared` they are all that one directory, one after the other.
+    """
 
     overlay_userxattr: bool | None
     owner_policy: OwnerPolicy
+    shared: SharedRoot | None = None
 
 
 class StageRoot:
@@ -87,10 +96,21 @@ class StageRoot:
         self._will_run = will_run
         self.spool = Spool(place / "spool", _opener(blobs))
         self._index, self._indexed = index or (LayerTree(self.spool), 0)
+        self._copies = 0
+        if will_run and directory is None and directories.shared is not None:
+            # Now, not in the midst of a step that copies from the stage that has it.
+            directories.shared.vacate()
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The layers by content, the lowest first."""
+        return tuple(layer.diff_id for layer in self._layers)
 
     def child(self, place: Path, *, will_run: bool) -> "StageRoot":
         """The root of a stage that starts from this one as it is now."""
-        directory = self._directory.child(place) if self._directory is not None else None
+        own = self._current()
+        # The shared directory is given away only to a stage that needs it.
+        directory = own.child(place) if own and (will_run or self._directories.shared is None) else None
         return StageRoot(
             place,
             self._blobs,
@@ -103,11 +123,13 @@ class StageRoot:
 
     def tree(self) -> Tree:
         """What is there now; valid until the next `write` or `run`."""
-        if self._directory is None and self._will_run:
-            self._directory = self._extract()
-        if self._directory is not None:
-            return self._directory.tree()
+        directory = self._current()
+        if directory is None and self._will_run:
+            directory = self._directory = self._extract()
+        if directory is not None:
+            return directory.tree()
         for layer in self._layers[self._indexed :]:
+            self._blobs.reporter.report(Phase("index"))
             with self._blobs.open(layer) as stream:
                 self._index = self._index.with_layer(read_members(stream), layer)
             self._indexed += 1
@@ -116,16 +138,28 @@ class StageRoot:
     def write(self, items: Iterable[LayerItem]) -> ImageLayer:
         """Add a layer of these items."""
         layer = self._blobs.write_layer(items)
-        self._layers.append(layer)
-        if self._directory is not None:
-            self._directory.apply(lambda root: self._apply(root, [layer]))
+        self.adopt(layer)
         return layer
+
+    def adopt(self, layer: ImageLayer) -> None:
+        """Add a layer that exists already; it is pulled when something needs what is in it."""
+        self._layers.append(layer)
+        directory = self._current()
+        if directory is not None:
+            self._blobs.reporter.report(Phase("extract"))
+            directory.apply(lambda root: self._apply(root, [layer]))
+
+    def finish(self) -> None:
+        """No step comes any more: what is not on disk by now is looked up in the index."""
+        self._will_run = False
 
     def locate(self, path: str) -> tuple[Path, str]:
         """A directory on disk with a path in it where what `path` names lies; extracts what is there.
 
         Valid until the next `write` or `run`, and not to be written to. Symlinks are not resolved yet.
         """
+        if self._directories.shared is not None:
+            return self._copy(path), ""
         if self._directory is None:
             self._directory = self._extract()
         return self._directory.directory(), path
@@ -135,9 +169,10 @@ class StageRoot:
 
         `stubs` are mount points that are missing; they never show in the layer.
         """
-        if self._directory is None:
+        if self._current() is None:
             self._directory = self._extract()
-        layer = self._blobs.write_layer(self._directory.run(process, stubs))
+        assert self._directory is not None
+        layer = self._blobs.write_layer(self._directory.run(self._told(process), stubs))
         self._layers.append(layer)
         return layer
 
@@ -147,7 +182,40 @@ class StageRoot:
             self._directory.close()
             self._directory = None
 
+    def _current(self) -> DirectoryRoot | None:
+        """The directory; None where there is none yet, or where another stage has taken it since."""
+        if isinstance(self._directory, InplaceRoot) and self._directory.is_displaced:
+            self._directory = None
+            self._will_run = False
+        return self._directory
+
+    def _copy(self, path: str) -> Path:
+        """A copy of what a path names, for when it can't be extracted beside the stage under way."""
+        tree = self.tree()
+        self._copies += 1
+        target = self._place / f"copy{self._copies}"
+        resolved = tree.resolve(clean(path))
+        if tree.lookup(resolved) is None:
+            raise missing_source(path, lambda _: False)
+        write_tree(tree, resolved, target)
+        return target
+
+    def _told(self, process: Process) -> Process:
+        """The same process, its beginning and its end reported."""
+        is_scanned = self._directories.overlay_userxattr is None
+        after = Phase("snapshot", "full" if is_scanned else "")
+
+        def run(root: Path) -> None:
+            self._blobs.reporter.report(Phase("run"))
+            process(root)
+            self._blobs.reporter.report(after)
+
+        return run
+
     def _extract(self) -> DirectoryRoot:
+        self._blobs.reporter.report(Phase("extract", "base"))
+        if self._directories.shared is not None:
+            return self._directories.shared.extract(lambda root: self._apply(root, self._layers))
         userxattr = self._directories.overlay_userxattr
         if userxattr is None:
             return PlainRoot.extract(self._place, lambda root: self._apply(root, self._layers))
@@ -157,11 +225,17 @@ class StageRoot:
 
     def _apply(self, root: Path, layers: Sequence[ImageLayer]) -> None:
         self._blobs.prefetch(layers)
+        shared, policy = self._directories.shared, self._directories.owner_policy
         root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for layer in layers:
                 with self._blobs.open(layer) as stream:
-                    apply_layer(root_fd, TarReader(stream), owner_policy=self._directories.owner_policy)
+                    protection = shared.protection if shared is not None else None
+                    applied = apply_layer(
+                        root_fd, TarReader(stream), owner_policy=policy, protected=protection
+                    )
+                if shared is not None:
+                    shared.report(applied.losses)
         finally:
             os.close(root_fd)
 

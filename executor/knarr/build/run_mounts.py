@@ -16,8 +16,9 @@ from knarr.build.stage import StageBuild
 from knarr.build.stubs import Stub, missing_mount_point
 from knarr.dockerfile.expand import expand_word
 from knarr.dockerfile.mount import Mount, MountType, parse_mount
-from knarr.errors import ContextError, DockerfileError
+from knarr.errors import ContextError, DockerfileError, IsolationError
 from knarr.exec import spec
+from knarr.exec.relay import relayed
 from knarr.layers.entry import Kind
 from knarr.rootfs.tree import clean, sort_key
 
@@ -72,6 +73,7 @@ class _Step:
         self._stage = stage
         self._settings = stage.settings
         self._tree = stage.root.tree()
+        self._place = place
         self._exits = exits
         sandbox = stage.settings.sandbox
         self._sources = BindSources(
@@ -156,7 +158,16 @@ class _Step:
             return None
         if _AGENT_VARIABLE not in self._stage.scope.variables:
             self._env.setdefault(_AGENT_VARIABLE, target)
-        return _Content(target, socket, readonly=True)
+        return _Content(target, self._relay(mount, socket), readonly=True)
+
+    def _relay(self, mount: Mount, socket: Path) -> Path:
+        place = self._place / f"agent{self._agents}"
+        owner = None if self._single_id else (mount.uid, mount.gid)
+        try:
+            self._exits.enter_context(relayed(place, socket, mode=mount.mode, owner=owner))
+        except OSError as error:
+            raise IsolationError(f"can't pass the SSH agent {mount.id} on: {error.strerror}") from error
+        return place
 
     def _open_caches(self, mounts: Sequence[Mount]) -> None:
         """Open each cache once, in one order for all builds, so that none waits for another in a circle."""

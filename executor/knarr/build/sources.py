@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from knarr.build.cache.keys import chain_id
+from knarr.build.cache.source_keys import FilesSource, FixedSource, NamedSource, StageSource
 from knarr.build.local_source import LocalSource
 from knarr.build.named_contexts import NamedContexts
 from knarr.build.root import StageRoot
@@ -68,6 +70,22 @@ class BuildSources:
     def named(self, name: str, before: int) -> Tree:
         """What `--from=name` means in the stage of this index. Raises DockerfileError, RegistryError."""
         return self._source(name, before, numbered=True).tree()
+
+    def identify(self, name: str, before: int, numbered: bool) -> NamedSource:  # noqa: FBT001 - a callback
+        """What the cache knows that source by. Raises DockerfileError, RegistryError."""
+        names = self._contexts.names
+        match resolve_from(self._dockerfile, name, before=before, contexts=names, numbered=numbered):
+            case StageReference(index):
+                return StageSource(index)
+            case ImageReference(image):
+                return FixedSource(chain_id(self._image_root(image).diff_ids))
+            case ContextReference(context):
+                directory = self._contexts.directory(context)
+                if directory is not None:
+                    return FilesSource(f"context {context}", directory.tree)
+                return FixedSource(chain_id(self._context_root(context).diff_ids))
+            case ScratchReference():
+                return FixedSource("scratch")
 
     def locate(self, name: str | None, before: int, path: str) -> tuple[Path, str]:
         """Where on disk `source=path` of a mount's `from=name` lies, None being the build context.

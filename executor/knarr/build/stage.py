@@ -75,20 +75,16 @@ class Settings:
 
 
 @dataclass(slots=True)
-class StageBuild:
-    """A stage in the making; the steps change it in place."""
+class StageState:
+    """A stage as its config goes on from instruction to instruction, without its files."""
 
     index: int
     name: str
     image: Image
-    root: StageRoot
     scope: Scope
     settings: Settings
-    has_cmd: bool = False
+    has_cmd: bool = field(default=False, kw_only=True)
     """Whether CMD was given in this stage, so that ENTRYPOINT leaves it alone."""
-    on_layer: Callable[[ImageLayer], None] = field(default=lambda _: None)
-    last_layer: ImageLayer | None = None
-    """The layer of the step under way, where it made one."""
 
     def substitute(self, instruction: _AnyInstruction) -> _AnyInstruction:
         """The instruction with its variables replaced; DockerfileError where that is impossible."""
@@ -103,18 +99,32 @@ class StageBuild:
         entry = dataclasses.replace(self._history(created_by), empty_layer=True)
         self.image = self.image.with_config(self.image.config.with_history(entry))
 
-    def add_layer(self, layer: ImageLayer, created_by: str) -> None:
-        """Add a layer with its history entry."""
-        self.image = self.image.with_layer(layer, self._history(created_by))
-        self.last_layer = layer
-        self.on_layer(layer)
-
     def warn(self, text: str) -> None:
         """Tell the user of something that is probably not meant."""
         self.settings.reporter.report(Note(f"{self.name}: {text}", "warning"))
 
     def _history(self, created_by: str) -> History:
         return History(created=self.settings.created, created_by=created_by, comment=HISTORY_COMMENT)
+
+
+@dataclass(slots=True)
+class StageBuild(StageState):
+    """A stage in the making; its steps change it in place."""
+
+    opened: StageRoot | None = field(default=None, kw_only=True)
+    """Its files; None before a step must be carried out."""
+    on_layer: Callable[[ImageLayer], None] = field(default=lambda _: None, kw_only=True)
+
+    @property
+    def root(self) -> StageRoot:
+        """Its files; opened already wherever something asks."""
+        assert self.opened is not None
+        return self.opened
+
+    def add_layer(self, layer: ImageLayer, created_by: str) -> None:
+        """Add a layer with its history entry."""
+        self.image = self.image.with_layer(layer, self._history(created_by))
+        self.on_layer(layer)
 
 
 def located(error: KnarrError, instruction: Instruction) -> KnarrError:

@@ -5,18 +5,15 @@ from types import MappingProxyType
 from typing import Any
 
 from knarr.build import steps_config, steps_files, steps_run
-from knarr.build.stage import StageBuild
+from knarr.build.layer_step import LayerStep
+from knarr.build.stage import StageState
 from knarr.dockerfile import instructions as i
 from knarr.dockerfile.instructions import Instruction
 
-Step = Callable[[StageBuild, Any], None]
-
-_STEPS: Mapping[type[Instruction], Step] = MappingProxyType(
+_CONFIG_STEPS: Mapping[type[Instruction], Callable[[StageState, Any], None]] = MappingProxyType(
     {
-        i.Add: steps_files.step_add,
         i.Arg: steps_config.step_arg,
         i.Cmd: steps_config.step_cmd,
-        i.Copy: steps_files.step_copy,
         i.Entrypoint: steps_config.step_entrypoint,
         i.Env: steps_config.step_env,
         i.Expose: steps_config.step_expose,
@@ -24,16 +21,29 @@ _STEPS: Mapping[type[Instruction], Step] = MappingProxyType(
         i.Label: steps_config.step_label,
         i.Maintainer: steps_config.step_maintainer,
         i.Onbuild: steps_config.step_onbuild,
-        i.Run: steps_run.step_run,
         i.Shell: steps_config.step_shell,
         i.Stopsignal: steps_config.step_stopsignal,
         i.User: steps_config.step_user,
         i.Volume: steps_config.step_volume,
-        i.Workdir: steps_files.step_workdir,
+    }
+)
+_LAYER_STEPS: Mapping[type[Instruction], Callable[[StageState, Any], LayerStep | None]] = MappingProxyType(
+    {
+        i.Add: steps_files.add_step,
+        i.Copy: steps_files.copy_step,
+        i.Run: steps_run.run_step,
+        i.Workdir: steps_files.workdir_step,
     }
 )
 
 
-def carry_out(stage: StageBuild, instruction: Instruction) -> None:
-    """Carry out one instruction in a stage. Raises KnarrError; the stage is of no use then."""
-    _STEPS[type(instruction)](stage, instruction)
+def take(state: StageState, instruction: Instruction) -> LayerStep | None:
+    """Do what an instruction does to the image config; the result is its layer, not made yet, if it has one.
+
+    Raises KnarrError; the state is of no use then.
+    """
+    configure = _CONFIG_STEPS.get(type(instruction))
+    if configure is None:
+        return _LAYER_STEPS[type(instruction)](state, instruction)
+    configure(state, instruction)
+    return None

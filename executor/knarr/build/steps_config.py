@@ -1,6 +1,6 @@
 """The instructions that change nothing but the image config."""
 
-from knarr.build.stage import StageBuild
+from knarr.build.stage import StageState
 from knarr.dockerfile.exposed import parse_ports
 from knarr.dockerfile.history import arg_created_by, command_created_by, created_by, expose_created_by
 from knarr.dockerfile.instructions import (
@@ -25,7 +25,7 @@ from knarr.errors import DockerfileError
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
-def step_arg(stage: StageBuild, arg: Arg) -> None:
+def step_arg(stage: StageState, arg: Arg) -> None:
     """ARG: names for the rest of the stage."""
     known = len(stage.scope.args)
     settings = stage.settings
@@ -35,7 +35,7 @@ def step_arg(stage: StageBuild, arg: Arg) -> None:
     stage.record(arg_created_by(stage.scope.args[known:]))
 
 
-def step_env(stage: StageBuild, env: Env) -> None:
+def step_env(stage: StageState, env: Env) -> None:
     """ENV."""
     env = stage.substitute(env)
     stage.scope = stage.scope.set_env((pair.key, pair.value) for pair in env.pairs)
@@ -43,7 +43,7 @@ def step_env(stage: StageBuild, env: Env) -> None:
     stage.record(created_by(env))
 
 
-def step_label(stage: StageBuild, label: Label) -> None:
+def step_label(stage: StageState, label: Label) -> None:
     """LABEL."""
     label = stage.substitute(label)
     pairs = [(pair.key, pair.value) for pair in label.pairs]
@@ -51,7 +51,7 @@ def step_label(stage: StageBuild, label: Label) -> None:
     stage.record(created_by(label))
 
 
-def step_cmd(stage: StageBuild, cmd: Cmd) -> None:
+def step_cmd(stage: StageState, cmd: Cmd) -> None:
     """CMD."""
     argv = _argv(stage, cmd.command)
     stage.configure(Cmd=list(argv), ArgsEscaped=True)
@@ -59,7 +59,7 @@ def step_cmd(stage: StageBuild, cmd: Cmd) -> None:
     stage.record(command_created_by("CMD", argv))
 
 
-def step_entrypoint(stage: StageBuild, entrypoint: Entrypoint) -> None:
+def step_entrypoint(stage: StageState, entrypoint: Entrypoint) -> None:
     """ENTRYPOINT: what the base says of CMD no longer fits."""
     argv = _argv(stage, entrypoint.command)
     stage.configure(Entrypoint=list(argv))
@@ -68,7 +68,7 @@ def step_entrypoint(stage: StageBuild, entrypoint: Entrypoint) -> None:
     stage.record(command_created_by("ENTRYPOINT", argv))
 
 
-def step_expose(stage: StageBuild, expose: Expose) -> None:
+def step_expose(stage: StageState, expose: Expose) -> None:
     """EXPOSE."""
     ports = parse_ports(stage.substitute(expose).ports)
     exposed = {**(stage.image.config.run.get("ExposedPorts") or {}), **{port: {} for port in ports}}
@@ -76,7 +76,7 @@ def step_expose(stage: StageBuild, expose: Expose) -> None:
     stage.record(expose_created_by(ports))
 
 
-def step_healthcheck(stage: StageBuild, check: Healthcheck) -> None:
+def step_healthcheck(stage: StageState, check: Healthcheck) -> None:
     """HEALTHCHECK; durations are nanoseconds in the config."""
     numbers = {
         "Interval": check.interval_ns,
@@ -90,24 +90,24 @@ def step_healthcheck(stage: StageBuild, check: Healthcheck) -> None:
     stage.record(created_by(check))
 
 
-def step_maintainer(stage: StageBuild, maintainer: Maintainer) -> None:
+def step_maintainer(stage: StageState, maintainer: Maintainer) -> None:
     """MAINTAINER: the image's author."""
     stage.image = stage.image.with_config(stage.image.config.with_property("author", maintainer.author))
     stage.record(created_by(maintainer))
 
 
-def step_onbuild(stage: StageBuild, onbuild: Onbuild) -> None:
+def step_onbuild(stage: StageState, onbuild: Onbuild) -> None:
     """ONBUILD: kept for the builds on this image, not run here; BuildKit gives it no history entry."""
     stage.configure(OnBuild=[*stage.image.config.onbuild, onbuild.trigger])
 
 
-def step_shell(stage: StageBuild, shell: Shell) -> None:
+def step_shell(stage: StageState, shell: Shell) -> None:
     """SHELL: for the shell forms from here on."""
     stage.configure(Shell=list(shell.shell))
     stage.record(created_by(shell))
 
 
-def step_stopsignal(stage: StageBuild, stopsignal: Stopsignal) -> None:
+def step_stopsignal(stage: StageState, stopsignal: Stopsignal) -> None:
     """STOPSIGNAL."""
     stopsignal = stage.substitute(stopsignal)
     check_signal(stopsignal.signal)
@@ -115,7 +115,7 @@ def step_stopsignal(stage: StageBuild, stopsignal: Stopsignal) -> None:
     stage.record(created_by(stopsignal))
 
 
-def step_user(stage: StageBuild, user: User) -> None:
+def step_user(stage: StageState, user: User) -> None:
     """USER: kept as it is written; looked up when a step needs it."""
     user = stage.substitute(user)
     if not user.user:
@@ -124,7 +124,7 @@ def step_user(stage: StageBuild, user: User) -> None:
     stage.record(created_by(user))
 
 
-def step_volume(stage: StageBuild, volume: Volume) -> None:
+def step_volume(stage: StageState, volume: Volume) -> None:
     """VOLUME: metadata alone; later changes below the path are kept, as BuildKit does."""
     volume = stage.substitute(volume)
     if not all(volume.paths):
@@ -134,11 +134,11 @@ def step_volume(stage: StageBuild, volume: Volume) -> None:
     stage.record(created_by(volume))
 
 
-def shell_of(stage: StageBuild) -> tuple[str, ...]:
+def shell_of(stage: StageState) -> tuple[str, ...]:
     """The shell of shell forms."""
     return stage.image.config.shell or DEFAULT_SHELL
 
 
-def _argv(stage: StageBuild, command: Command) -> tuple[str, ...]:
+def _argv(stage: StageState, command: Command) -> tuple[str, ...]:
     """The exec form as it is, the shell form given to SHELL."""
     return command if isinstance(command, tuple) else (*shell_of(stage), command)

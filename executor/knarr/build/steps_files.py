@@ -4,7 +4,9 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 
-from knarr.build.stage import StageBuild
+from knarr.build.image import ImageLayer
+from knarr.build.layer_step import Inputs, LayerStep, SourceKeys, UnknownInputsError
+from knarr.build.stage import StageBuild, StageState
 from knarr.dockerfile.add_sources import add_sources
 from knarr.dockerfile.history import created_by, workdir_created_by
 from knarr.dockerfile.ignore import IgnorePatterns
@@ -18,44 +20,80 @@ from knarr.rootfs.tree import Tree
 from knarr.rootfs.users import read_user_databases, resolve_chown, resolve_user
 
 
-def step_copy(stage: StageBuild, copy: Copy) -> None:
+def copy_step(state: StageState, copy: Copy) -> LayerStep:
     """COPY, from the build context, a stage or an image."""
-    copy = stage.substitute(copy)
+    copy = state.substitute(copy)
     for text in copy.sources:
         _refuse_remote(text)
-    sources = stage.settings.sources
-    source = sources.context() if copy.from_ is None else sources.named(copy.from_, stage.index)
-    request = _request(stage, copy, copy.sources, parents=copy.parents, keep_owner=copy.from_ is not None)
-    _write(stage, copy, request, source)
+    _check_words(copy)
+
+    def inputs(keys: SourceKeys) -> Inputs:
+        wanted = _wanted(copy, copy.sources, parents=copy.parents)
+        if not copy.sources:
+            source = ""
+        elif copy.from_ is None:
+            source = keys.context(wanted)
+        else:
+            source = keys.named(copy.from_, state.index, wanted, numbered=True)
+        return (*_words(state, copy), f"parents={copy.parents}", f"from={copy.from_ is not None}", source)
+
+    def make(stage: StageBuild) -> ImageLayer:
+        sources = stage.settings.sources
+        source = sources.context() if copy.from_ is None else sources.named(copy.from_, stage.index)
+        keep_owner = copy.from_ is not None
+        request = _request(stage, copy, copy.sources, parents=copy.parents, keep_owner=keep_owner)
+        return _write(stage, request, source)
+
+    return LayerStep(created_by(copy), inputs, make, is_run=False)
 
 
-def step_add(stage: StageBuild, add: Add) -> None:
+def add_step(state: StageState, add: Add) -> LayerStep:
     """ADD from the build context, whose archives are unpacked, from URLs, from git repositories."""
-    add = stage.substitute(add)
-    remotes = stage.settings.remotes
-    created_ns = stage.settings.created_ns
-    with remotes.fetched(add_sources(add), created_ns=created_ns, unpack=bool(add.unpack)) as sources:
-        add = replace(add, sources=tuple(without_credentials(text) for text in add.sources))
-        request = _request(stage, add, sources, unpack=add.unpack is not False)
-        _write(stage, add, request, stage.settings.sources.context())
+    add = state.substitute(add)
+    wanted_sources = add_sources(add)
+    _check_words(add)
+    is_remote = any(parse_remote_source(text) is not None for text in add.sources)
+
+    def inputs(keys: SourceKeys) -> Inputs:
+        if is_remote:
+            raise UnknownInputsError
+        source = keys.context(_wanted(add, add.sources)) if add.sources else ""
+        return (*_words(state, add), f"unpack={add.unpack}", source)
+
+    def make(stage: StageBuild) -> ImageLayer:
+        remotes, created_ns = stage.settings.remotes, stage.settings.created_ns
+        with remotes.fetched(wanted_sources, created_ns=created_ns, unpack=bool(add.unpack)) as sources:
+            request = _request(stage, add, sources, unpack=add.unpack is not False)
+            return _write(stage, request, stage.settings.sources.context())
+
+    shown = replace(add, sources=tuple(without_credentials(text) for text in add.sources))
+    return LayerStep(created_by(shown), inputs, make, is_run=False)
 
 
-def step_workdir(stage: StageBuild, workdir: Workdir) -> None:
-    """WORKDIR: makes what is missing of the directory, owned by the user."""
-    text = stage.substitute(workdir).path
+def workdir_step(state: StageState, workdir: Workdir) -> LayerStep | None:
+    """WORKDIR: makes what is missing of the directory, owned by the user; None for the root."""
+    text = state.substitute(workdir).path
     if not text:
         raise DockerfileError("WORKDIR is empty after its variables are replaced")
-    path = posixpath.normpath(posixpath.join("/", stage.image.config.working_dir, text))
+    path = posixpath.normpath(posixpath.join("/", state.image.config.working_dir, text))
     path = f"/{path.lstrip('/')}"
-    stage.configure(WorkingDir=path)
+    state.configure(WorkingDir=path)
     if path == "/":
-        stage.record(workdir_created_by(path))
-        return
-    tree = stage.root.tree()
-    user = resolve_user(stage.image.config.user, *read_user_databases(tree))
-    owner = Owner(user.uid, user.gid) if stage.image.config.user else None
-    items = plan_workdir(path, tree, owner=owner, created_ns=stage.settings.created_ns)
-    stage.add_layer(stage.root.write(items), workdir_created_by(path))
+        state.record(workdir_created_by(path))
+        return None
+    user_text = state.image.config.user
+
+    def inputs(_: SourceKeys) -> Inputs:
+        return ("WORKDIR", path, user_text)
+
+    def make(stage: StageBuild) -> ImageLayer:
+        tree = stage.root.tree()
+        user = resolve_user(user_text, *read_user_databases(tree))
+        owner = Owner(user.uid, user.gid) if user_text else None
+        items = plan_workdir(path, tree, owner=owner, created_ns=stage.settings.created_ns)
+        return stage.root.write(items)
+
+    return LayerStep(workdir_created_by(path), inputs, make, is_run=True)
 
 
 def _refuse_remote(text: str) -> None:
@@ -67,9 +105,41 @@ def _refuse_remote(text: str) -> None:
         )
 
 
-def _write(stage: StageBuild, instruction: Copy | Add, request: CopyRequest, source: Tree) -> None:
-    items = plan_copy(request, source, stage.root.tree(), spool=stage.root.spool)
-    stage.add_layer(stage.root.write(items), created_by(instruction))
+def _check_words(instruction: Copy | Add) -> None:
+    """Refuse what can't be right before anything is made for it."""
+    if instruction.chmod is not None:
+        ModeChange.parse(instruction.chmod)
+    IgnorePatterns.from_flags(instruction.exclude)
+
+
+def _words(state: StageState, instruction: Copy | Add) -> Inputs:
+    """What a COPY or ADD says, but for where its sources come from."""
+    return (
+        instruction.KEYWORD,
+        join_dest(state.image.config.working_dir, instruction.destination),
+        f"chown={instruction.chown}",
+        f"chmod={instruction.chmod}",
+        f"link={instruction.link}",
+        str(len(instruction.exclude)),
+        *instruction.exclude,
+        str(len(instruction.sources)),
+        *instruction.sources,
+        *(part for file in instruction.files for part in (file.name, file.body)),
+    )
+
+
+def _wanted(instruction: Copy | Add, sources: Sequence[str], *, parents: bool = False) -> CopyRequest:
+    """The sources of a COPY or ADD alone, wherever they go."""
+    return CopyRequest(
+        dest="/sources/",
+        sources=tuple(sources),
+        parents=parents,
+        exclude=IgnorePatterns.from_flags(instruction.exclude) if instruction.exclude else None,
+    )
+
+
+def _write(stage: StageBuild, request: CopyRequest, source: Tree) -> ImageLayer:
+    return stage.root.write(plan_copy(request, source, stage.root.tree(), spool=stage.root.spool))
 
 
 def _request(
@@ -102,7 +172,7 @@ def _owner(stage: StageBuild, chown: str | None) -> Owner | None:
         return None
     owner = resolve_chown(chown, *read_user_databases(stage.root.tree()))
     for name in owner.unknown:
-        stage.warn(f"--chown={chown}: the image has no {name}; the owner is {owner.uid}:{owner.gid}")
+        stage.warn(f"--chown={chown}: the image has no {name}; it counts as 0")
     return Owner(owner.uid, owner.gid)
 
 

@@ -2,42 +2,73 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from knarr.build.image import ImageLayer
 from knarr.build.isolation import Command
+from knarr.build.layer_step import Inputs, LayerStep, SourceKeys
 from knarr.build.run_mounts import StepMounts, step_mounts
-from knarr.build.stage import StageBuild
+from knarr.build.stage import StageBuild, StageState
 from knarr.build.steps_config import shell_of
+from knarr.dockerfile.expand import expand_word
 from knarr.dockerfile.history import run_created_by
 from knarr.dockerfile.instructions import Run
-from knarr.dockerfile.run_script import SCRIPT_DIRECTORY, ScriptFile, run_script
+from knarr.dockerfile.mount import Mount, MountType, parse_mount
+from knarr.dockerfile.run_script import SCRIPT_DIRECTORY, RunScript, ScriptFile, run_script
 from knarr.dockerfile.scope import PROXY_ARGS
 from knarr.errors import DockerfileError
-from knarr.exec.spec import Mount, Network
+from knarr.exec import spec
+from knarr.exec.spec import Network
+from knarr.rootfs.copy import CopyRequest
 from knarr.rootfs.paths import make_directories
 from knarr.rootfs.users import UserSpec, read_user_databases, resolve_user
 
 _NETWORKS: Mapping[str, Network] = MappingProxyType({"default": "default", "host": "host", "none": "none"})
 
 
-def step_run(stage: StageBuild, run: Run) -> None:
-    """RUN: the layer is what its process changed. Raises RunError with the process's status."""
+def run_step(state: StageState, run: Run) -> LayerStep:
+    """RUN: the layer is what its process changed; `make` raises RunError with the process's status."""
     _refuse_flags(run)
-    with step_mounts(stage, run.mounts) as mounts:
-        _run(stage, run, mounts)
+    script = run_script(run, shell_of(state))
+    word = partial(expand_word, env=state.scope.expansion_env(), escape=state.settings.escape)
+    mounts = [parse_mount(flag, word) for flag in run.mounts]
+    user, working_dir = state.image.config.user, state.image.config.working_dir
+
+    def inputs(keys: SourceKeys) -> Inputs:
+        variables = sorted(state.scope.variables.items())
+        return (
+            "RUN",
+            str(len(script.argv)),
+            *script.argv,
+            script.file.text if script.file is not None else "",
+            str(len(variables)),
+            *(text for pair in variables for text in pair),
+            user,
+            working_dir,
+            run.network,
+            *(part for mount in mounts for part in _mount_inputs(mount, state.index, keys)),
+        )
+
+    def make(stage: StageBuild) -> ImageLayer:
+        with step_mounts(stage, run.mounts) as prepared:
+            return _run(stage, script, _NETWORKS[run.network], prepared)
+
+    args = [(key, value) for key, value in state.scope.history_args() if key.upper() not in PROXY_ARGS]
+    return LayerStep(run_created_by(script.argv, args), inputs, make, is_run=True)
 
 
-def _run(stage: StageBuild, run: Run, mounts: StepMounts) -> None:
+def _run(stage: StageBuild, script: RunScript, network: Network, mounts: StepMounts) -> ImageLayer:
     user = resolve_user(stage.image.config.user, *read_user_databases(stage.root.tree()))
-    script = run_script(run, shell_of(stage))
     script_mounts = (_script_mount(script.file, stage.settings.work_dir),) if script.file is not None else ()
     command = Command(
         argv=script.argv,
         env={**_environment(stage, user), **mounts.env},
         working_dir=stage.image.config.working_dir,
         user=user,
-        network=_NETWORKS[run.network],
+        network=network,
         mounts=(*script_mounts, *mounts.mounts),
     )
 
@@ -45,9 +76,20 @@ def _run(stage: StageBuild, run: Run, mounts: StepMounts) -> None:
         _make_working_directory(root, command.working_dir)
         stage.settings.sandbox.run(root, command)
 
-    layer = stage.root.run(process, mounts.stubs)
-    args = [(key, value) for key, value in stage.scope.history_args() if key.upper() not in PROXY_ARGS]
-    stage.add_layer(layer, run_created_by(script.argv, args))
+    return stage.root.run(process, mounts.stubs)
+
+
+def _mount_inputs(mount: Mount, index: int, keys: SourceKeys) -> Inputs:
+    """What a step depends on in a mount: of a secret or a cache what it is, of a bind what is in it."""
+    source = ""
+    if mount.type is MountType.BIND or (mount.type is MountType.CACHE and mount.from_ is not None):
+        wanted = CopyRequest(dest="/sources/", sources=(mount.source,))
+        if mount.from_ is None:
+            source = keys.context(wanted)
+        else:
+            source = keys.named(mount.from_, index, wanted, numbered=False)
+    facts = [getattr(mount, each.name) for each in fields(mount)]
+    return ("mount", *(str(fact) for fact in facts), source)
 
 
 def _refuse_flags(run: Run) -> None:
@@ -70,11 +112,11 @@ def _environment(stage: StageBuild, user: UserSpec) -> dict[str, str]:
     return env
 
 
-def _script_mount(file: ScriptFile, work_dir: Path) -> Mount:
+def _script_mount(file: ScriptFile, work_dir: Path) -> spec.Mount:
     path = work_dir / "script"
     path.write_bytes(file.text.encode("utf-8", "surrogateescape"))
     os.chmod(path, 0o755)
-    return Mount(target=PurePosixPath(SCRIPT_DIRECTORY, file.name), source=path, readonly=True)
+    return spec.Mount(target=PurePosixPath(SCRIPT_DIRECTORY, file.name), source=path, readonly=True)
 
 
 def _make_working_directory(root: Path, path: str) -> None:

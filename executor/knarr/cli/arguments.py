@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from knarr.build.epoch import EPOCH_ARGUMENT
 from knarr.errors import UsageError
 
 _DEFAULT_CONTEXT = "/workspace/"
@@ -34,3 +35,9 @@ def parse_build_args(values: Sequence[str], environment: Mapping[str, str]) -> d
         elif name in environment:
             result[name] = environment[name]
     return result
+
+
+def with_epoch(build_args: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """The build arguments with SOURCE_DATE_EPOCH of the environment where they have none, as buildx does."""
+    inherited = {name: environment[name] for name in (EPOCH_ARGUMENT,) if name in environment}
+    return {**inherited, **build_args}

@@ -9,14 +9,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from knarr.build.builder import build_image
 from knarr.build.context import find_dockerfile
 from knarr.build.contexts import ContextKey, NamedContext, parse_named_context
-from knarr.build.request import BuildRequest, Outputs
-from knarr.cli.arguments import parse_build_args, parse_context
+from knarr.build.request import BuildRequest
+from knarr.cli.arguments import parse_build_args, parse_context, with_epoch
+from knarr.cli.cache import read_cache
 from knarr.cli.command import Command
 from knarr.cli.environment import find_git, this_platform, work_directory_parent
+from knarr.cli.flags.cache import CacheFlags
 from knarr.cli.flags.context import ContextFlags
 from knarr.cli.flags.isolation import IsolationFlags
 from knarr.cli.flags.logging import LogFlags
@@ -24,14 +27,26 @@ from knarr.cli.flags.mounts import MountFlags
 from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.refused import REFUSED
 from knarr.cli.flags.registries import RegistryFlags
+from knarr.cli.flags.results import ResultFlags
 from knarr.cli.grammar import parse_pair
+from knarr.cli.outputs import read_outputs, report_old_flags, target_platform
+from knarr.cli.preload import load_everything
 from knarr.cli.registries import open_client
-from knarr.cli.report import PlainReporter, parse_verbosity
+from knarr.cli.report.session import ReportSession
 from knarr.cli.secrets import read_credentials
-from knarr.errors import OutputError, UsageError
-from knarr.oci.reference import Reference
+from knarr.errors import OutputError
+from knarr.progress import Reporter
 
-GROUPS = (ContextFlags, OutputFlags, RegistryFlags, IsolationFlags, MountFlags, LogFlags)
+GROUPS = (
+    ContextFlags,
+    OutputFlags,
+    ResultFlags,
+    RegistryFlags,
+    CacheFlags,
+    IsolationFlags,
+    MountFlags,
+    LogFlags,
+)
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -43,16 +58,33 @@ def run_build(arguments: Sequence[str]) -> int:
 
 def _build(
     source: ContextFlags,
-    results: OutputFlags,
+    output: OutputFlags,
+    results: ResultFlags,
     registries: RegistryFlags,
+    caching: CacheFlags,
     isolation: IsolationFlags,
     mounts: MountFlags,
     log: LogFlags,
 ) -> int:
     """Build an image from a Dockerfile, then push it or write it to files."""
-    reporter = PlainReporter(sys.stderr, verbosity=parse_verbosity(log.verbosity))
+    with ReportSession.of(log, os.environ, sys.stderr, token=token_hex(16)) as reporter:
+        return _build_and_tell(source, output, results, registries, caching, isolation, mounts, log, reporter)
+
+
+def _build_and_tell(
+    source: ContextFlags,
+    output: OutputFlags,
+    results: ResultFlags,
+    registries: RegistryFlags,
+    caching: CacheFlags,
+    isolation: IsolationFlags,
+    mounts: MountFlags,
+    log: LogFlags,
+    reporter: Reporter,
+) -> int:
     environment = dict(os.environ)
-    outputs = _outputs(results)
+    report_old_flags(output, reporter)
+    outputs = read_outputs(output, results, environment, Path.cwd())
     context = parse_context(source.context_path, source.context)
     with (
         _work_directory(environment) as work,
@@ -64,42 +96,25 @@ def _build(
             outputs=outputs,
             work_dir=work,
             created_s=int(time.time()),
-            platform=this_platform(),
-            build_args=parse_build_args(source.build_arg, environment),
+            platform=target_platform(output, this_platform()),
+            build_platform=this_platform(),
+            reproducible=output.reproducible.on,
+            build_args=with_epoch(parse_build_args(source.build_arg, environment), environment),
             labels=tuple(parse_pair(text, "--label") for text in source.label),
             target=source.target or None,
             isolation=isolation.isolation,
+            force=isolation.force.on,
             contexts=_named_contexts(mounts),
             credentials=read_credentials(mounts.secret, mounts.ssh, environment),
+            cache=read_cache(caching, outputs, Path.cwd()),
             mount_cache_dir=_path(mounts.mount_cache_dir),
             git=find_git(environment),
+            kept=(Path(log.report).absolute(),) if log.report else (),
         )
-        digest = build_image(request, client, reporter)
-    print(digest)
+        digest = build_image(request, client, reporter, load_code=load_everything)
+    if not any(file.is_stdout for file in outputs.files):
+        print(digest)
     return 0
-
-
-def _outputs(flags: OutputFlags) -> Outputs:
-    outputs = Outputs(
-        destinations=tuple(_destination(text) for text in flags.destination),
-        push=not flags.no_push,
-        tar_path=_path(flags.tar_path),
-        oci_layout_path=_path(flags.oci_layout_path),
-        digest_file=_path(flags.digest_file),
-    )
-    if outputs.push and not outputs.destinations and not outputs.need_all_layers:
-        raise UsageError(
-            "there is nowhere for the image to go",
-            hint="give --destination, --oci-layout-path or --tar-path, or --no-push for a trial",
-        )
-    return outputs
-
-
-def _destination(text: str) -> Reference:
-    reference = Reference.parse(text)
-    if reference.digest is not None:
-        raise UsageError(f"--destination takes a name with a tag, not a digest: {text}")
-    return reference.with_default_tag()
 
 
 def _named_contexts(flags: MountFlags) -> dict[ContextKey, NamedContext]:

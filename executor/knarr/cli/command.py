@@ -8,10 +8,16 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from knarr.cli.flags.kinds import SWITCH_METAVAR, Switch
-from knarr.cli.grammar import Flag, Grammar
+from knarr.cli.flags.lists import LISTS
+from knarr.cli.grammar import LIST_END, Flag, Grammar
 from knarr.errors import UsageError
 
 Handler = Callable[..., int]
+
+_LISTS_HELP = f"""\
+Several values in a row: --destinations A B {LIST_END}, and so --annotations, --build-args, --build-contexts,
+--labels, --result-files, --secrets and those of registries. An empty value is as if the flag were not there.
+"""
 
 
 class Command:
@@ -24,9 +30,9 @@ class Command:
         self._groups = groups
         self._handler = handler
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command(name=name, help=handler.__doc__)(self._function())
+        app.command(name=name, help=handler.__doc__, epilog=_LISTS_HELP)(self._function())
         self.parser = typer.main.get_command(app)
-        self.grammar = Grammar.of(self._flags(), refused=refused)
+        self.grammar = Grammar.of(self._flags(), refused=refused, lists=LISTS)
         self._positionals = sum(not each.opts[0].startswith("-") for each in self.parser.params)
 
     def run(self, arguments: Sequence[str]) -> int:
@@ -86,7 +92,9 @@ def _instance(group: type, values: dict[str, Any]) -> Any:
         if isinstance(each, list)
     }
     unset = {name: () for name, each in given.items() if each is None}
-    return group(**{**given, **unset, **texts})
+    empty = {name for name, each in given.items() if each == "" and name not in kept}
+    values = {**given, **unset, **texts}
+    return group(**{name: each for name, each in values.items() if name not in empty})
 
 
 def _flag(names: Sequence[str], *, switch: bool) -> Flag:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from knarr.build.git_program import GitProgram
 from knarr.errors import AuthError
+from knarr.exec.bundle import runs_from_image
 from knarr.oci.platform import Platform
 
 _MAX_CONFIG_BYTES = 1024 * 1024
@@ -71,12 +72,14 @@ def auth_config_text(environment: Mapping[str, str]) -> CredentialText | None:
 def work_directory_parent(environment: Mapping[str, str]) -> Path:
     """The directory in which a build makes its own: KNARR_DIR, else TMPDIR, else /var/tmp.
 
-    Not /tmp: it is often kept in memory, and too small for a root file system.
+    Not /tmp: it is often kept in memory, and too small for a root file system. In an image of ours it is
+    /kaniko: a step of a build in place that empties /tmp or /var/tmp must not empty this.
     """
-    for name in ("KNARR_DIR", "TMPDIR"):
-        if environment.get(name):
-            return Path(environment[name])
-    return Path("/var/tmp")
+    if environment.get("KNARR_DIR"):
+        return Path(environment["KNARR_DIR"])
+    if runs_from_image():
+        return Path("/kaniko")
+    return Path(environment.get("TMPDIR") or "/var/tmp")
 
 
 def find_git(environment: Mapping[str, str]) -> GitProgram:

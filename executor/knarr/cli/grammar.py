@@ -1,7 +1,8 @@
 """kaniko's command-line grammar: pflag's, which differs from the one that typer reads.
 
 A switch takes a value only behind `=`; every other flag takes the next argument, whatever it looks like;
-`-dIMG`, `-d IMG` and `-d=IMG` are the same; abbreviated names do not exist.
+`-dIMG`, `-d IMG` and `-d=IMG` are the same; abbreviated names do not exist. Beyond pflag: a list,
+`--destinations A B --end`, and a switch with an empty value, which is unset.
 """
 
 import difflib
@@ -13,6 +14,7 @@ from knarr.errors import UsageError
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _HELP = frozenset({"-h", "--help"})
+LIST_END = "--end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,22 @@ class Grammar:
     flags: Mapping[str, Flag]
     shorts: Mapping[str, Flag] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
+    lists: Mapping[str, str] = field(default_factory=dict)
+    """By the name of a list, the flag that each of its values is one of."""
 
     @classmethod
-    def of(cls, flags: Iterable[Flag], *, refused: Iterable[str] = ()) -> "Grammar":
-        """The grammar of these flags."""
+    def of(
+        cls,
+        flags: Iterable[Flag],
+        *,
+        refused: Iterable[str] = (),
+        lists: Mapping[str, str] | None = None,
+    ) -> "Grammar":
+        """The grammar of these flags, with those of the lists that are of them."""
         by_name = {flag.name: flag for flag in flags}
         shorts = {flag.short: flag for flag in by_name.values() if flag.short}
-        return cls(by_name, shorts, frozenset(refused))
+        own = {plural: name for plural, name in (lists or {}).items() if name in by_name}
+        return cls(by_name, shorts, frozenset(refused), own)
 
     def normalise(self, arguments: Sequence[str]) -> list[str]:
         """Every flag as one `--name=value`, in order, then `--` with the positional arguments.
@@ -55,21 +66,23 @@ class Grammar:
             if argument in _HELP:
                 return ["--help"]
             if argument.startswith("--"):
-                flags.append(self._long(argument[2:], rest))
+                flags += self._long(argument[2:], rest)
             elif argument.startswith("-") and argument != "-":
                 flags.append(self._short(argument[1:], rest))
             else:
                 positional.append(argument)
         return [*flags, "--", *positional]
 
-    def _long(self, text: str, rest: list[str]) -> str:
+    def _long(self, text: str, rest: list[str]) -> list[str]:
         name, equals, value = text.partition("=")
+        if name in self.lists and not equals:
+            return [f"--{self.lists[name]}={item}" for item in _list(rest, f"--{name}")]
         flag = self.flags.get(name)
         if flag is None:
             raise self._unknown(name)
         if equals:
-            return f"--{name}={value}"
-        return f"--{name}={'true' if flag.switch else _next(rest, f'--{name}')}"
+            return [] if flag.switch and not value else [f"--{name}={value}"]
+        return [f"--{name}={'true' if flag.switch else _next(rest, f'--{name}')}"]
 
     def _short(self, text: str, rest: list[str]) -> str:
         flag = self.shorts.get(text[0])
@@ -82,12 +95,17 @@ class Grammar:
         return f"--{flag.name}={value}"
 
     def _unknown(self, name: str) -> UsageError:
+        if name in self.lists:
+            return UsageError(f"--{name} takes no value behind '='", hint=f"write --{name} A B {LIST_END}")
+        if name == LIST_END.removeprefix("--"):
+            lists = ", ".join(f"--{each}" for each in self.lists)
+            return UsageError(f"{LIST_END} ends no list", hint=f"lists are {lists}" if lists else None)
         if name in self.refused:
             return UsageError(
                 f"--{name} is not supported by this version of knarr",
                 hint="remove the flag, or wait for the version that brings it; it is never ignored silently",
             )
-        close = difflib.get_close_matches(name, self.flags, 1)
+        close = difflib.get_close_matches(name, [*self.flags, *self.lists], 1)
         return UsageError(f"unknown flag: --{name}", hint=f"did you mean --{close[0]}?" if close else None)
 
 
@@ -95,6 +113,16 @@ def _next(rest: list[str], flag: str) -> str:
     if not rest:
         raise UsageError(f"flag needs an argument: {flag}")
     return rest.pop(0)
+
+
+def _list(rest: list[str], flag: str) -> list[str]:
+    """The values of a list, whatever they look like; they and its end are taken from `rest`."""
+    if LIST_END not in rest:
+        raise UsageError(f"the list of {flag} has no end", hint=f"write {flag} A B {LIST_END}")
+    end = rest.index(LIST_END)
+    values = rest[:end]
+    del rest[: end + 1]
+    return values
 
 
 def parse_bool(text: str) -> bool:

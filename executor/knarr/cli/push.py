@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_hex
 
 from knarr.build.saved_image import push_saved_image, read_saved_image
 from knarr.cli.command import Command
@@ -11,7 +12,7 @@ from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.push import PushFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.registries import open_client
-from knarr.cli.report import PlainReporter, parse_verbosity
+from knarr.cli.report.session import ReportSession
 from knarr.errors import UsageError
 from knarr.oci.digest import Digest
 from knarr.oci.reference import Reference
@@ -33,8 +34,10 @@ def _push(saved: PushFlags, registries: RegistryFlags, log: LogFlags) -> int:
     if not saved.destination:
         raise UsageError("at least one --destination is required")
     destinations = tuple(_destination(text) for text in saved.destination)
-    reporter = PlainReporter(sys.stderr, verbosity=parse_verbosity(log.verbosity))
-    with open_client(dict(os.environ), reporter, registries) as client:
+    with (
+        ReportSession.of(log, os.environ, sys.stderr, token=token_hex(16)) as reporter,
+        open_client(dict(os.environ), reporter, registries) as client,
+    ):
         image = read_saved_image(Path(saved.path).absolute())
         push_saved_image(client, image, destinations)
     print(Digest.of(image.manifest_bytes))

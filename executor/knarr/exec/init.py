@@ -3,7 +3,8 @@
 Three processes make a step. The *starter* is the fresh interpreter: it leaves for a new pid namespace and
 waits. *Process 1* of that namespace builds the step's mounts, makes the root `/`, reaps zombies and ends
 with the command: the kernel then kills whatever the command left behind. The *command* drops what it must
-and calls execve. Where pid namespaces are refused, the starter adopts what is left behind and kills it.
+and calls execve. Where pid namespaces are refused, the starter adopts what is left behind and kills it. In
+place, where the root is `/` already, process 1 only reaps.
 
 Imports nothing that the interpreter has to look for long: this is the cost of each RUN.
 """
@@ -123,7 +124,7 @@ def _run_first(spec: WireSpec, status_fd: int) -> int:
     doing = "open /proc"
     try:
         old_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        for phase, step in _SETUP:
+        for phase, step in _SETUP_IN_PLACE if spec["in_place"] else _SETUP:
             doing = phase
             step(spec)
         doing = "fork the command"
@@ -170,6 +171,10 @@ def _leave_namespaces(spec: WireSpec) -> None:
     sc.sethostname(spec["hostname"])
     sc.join_new_session_keyring()
     os.umask(0)
+
+
+def _leave_keyring(_: WireSpec) -> None:
+    sc.join_new_session_keyring()
 
 
 def _raise_loopback(spec: WireSpec) -> None:
@@ -255,4 +260,8 @@ _SETUP: tuple[tuple[str, Callable[[WireSpec], None]], ...] = (
     ("make the step's own mounts", _mount_extra),
     ("protect /proc or /sys", _protect_kernel_files),
     ("enter the root", _enter_root),
+)
+
+_SETUP_IN_PLACE: tuple[tuple[str, Callable[[WireSpec], None]], ...] = (
+    ("leave the session keyring", _leave_keyring),
 )

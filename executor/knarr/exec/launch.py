@@ -150,6 +150,7 @@ _IDENTITY_HINT = (
     "this user namespace doesn't map that id; "
     "give the user a range of 65536 ids in /etc/subuid and /etc/subgid"
 )
+_IDENTITY_HINT_IN_PLACE = "the container needs the capabilities SETUID, SETGID, SETPCAP"
 
 
 def _raise(spec: RunSpec, fields: dict[str, object]) -> NoReturn:
@@ -164,7 +165,8 @@ def _raise(spec: RunSpec, fields: dict[str, object]) -> NoReturn:
         )
     if report.doing == IDENTITY:
         raise IsolationError(
-            f"cannot run as user {spec.uid}, group {spec.gid}: {report.strerror}", hint=_IDENTITY_HINT
+            f"cannot run as user {spec.uid}, group {spec.gid}: {report.strerror}",
+            hint=_IDENTITY_HINT_IN_PLACE if spec.in_place else _IDENTITY_HINT,
         )
     where = f" at {report.path}" if report.path else ""
     raise IsolationError(

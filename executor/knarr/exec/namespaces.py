@@ -23,11 +23,12 @@ _MAP_TIMEOUT_S = 30.0
 class Namespaces:
     """What the executor has: `kind` says what it entered, `uid_count` how many user ids it can own files as.
 
+    With the kind "none" it stayed where it was started.
     `in_user_namespace` is also true for the root of a container that is in one; `single_id` means that
     setuid, setgid, chown to anything but 0 are impossible.
     """
 
-    kind: Literal["mount", "user"]
+    kind: Literal["mount", "user", "none"]
     in_user_namespace: bool
     single_id: bool
     uid_count: int
@@ -52,7 +53,12 @@ def enter() -> Namespaces:
     return _describe(kind)
 
 
-def _describe(kind: Literal["mount", "user"]) -> Namespaces:
+def stay() -> Namespaces:
+    """Enter none: what this process has already."""
+    return _describe("none")
+
+
+def _describe(kind: Literal["mount", "user", "none"]) -> Namespaces:
     uid_count = _mapped_ids("uid_map")
     gid_count = _mapped_ids("gid_map")
     return Namespaces(

@@ -13,10 +13,15 @@ from typing import Literal
 from knarr.errors import IsolationError
 from knarr.exec import namespaces
 from knarr.exec import syscalls as sc
+from knarr.exec.bundle import is_apart, runs_from_image
 from knarr.exec.overlay import mount_overlay, unmount
 from knarr.exec.refusals import NEW_USERS
 
-Requested = Literal["auto", "namespace", "none"]
+Requested = Literal["auto", "namespace", "inplace", "none"]
+Mode = Literal["namespace", "inplace", "none"]
+
+_INPLACE_NEEDS = {0: "CHOWN", 1: "DAC_OVERRIDE", 3: "FOWNER", 6: "SETGID", 7: "SETUID"}
+"""Capabilities without which no image can be unpacked, and no step be run as its user."""
 
 _MAX_ANSWER_BYTES = 16 * 1024
 
@@ -29,7 +34,7 @@ class Isolation:
     error for a build that has a RUN step after all; None where `none` was asked for.
     """
 
-    mode: Literal["namespace", "none"]
+    mode: Mode
     reason: str
     pid_namespace: bool = False
     refusal: IsolationError | None = None
@@ -44,21 +49,59 @@ class OverlaySupport:
     reason: str
 
 
-def probe(requested: Requested) -> Isolation:
+def probe(requested: Requested, *, force: bool = False) -> Isolation:
     """Try, in a child process, what `namespaces.enter` will do; call it while there is one thread.
 
-    `auto` falls back to `none`; `namespace` raises IsolationError, its hint naming what is missing.
+    `auto` falls back to `inplace` in an image of ours, then to `none`. `namespace` and `inplace` raise
+    IsolationError, its hint naming what is missing; with `force`, `inplace` may be had anywhere.
     """
     if requested == "none":
         return Isolation("none", "none: asked for; no RUN step can be run")
+    if requested == "inplace":
+        return _inplace("asked for", force=force)
     try:
-        answer = _in_child(_try_namespaces)
+        text, own_pids = _in_child(_try_namespaces)
     except IsolationError as error:
         if requested == "namespace":
             raise
-        return Isolation("none", f"none: {error.message}", refusal=error)
-    text, own_pids = answer
+        return _without_namespaces(error)
     return Isolation("namespace", f"namespace: {text}", pid_namespace=bool(own_pids))
+
+
+def _without_namespaces(refusal: IsolationError) -> Isolation:
+    """What `auto` has where there are no namespaces: never `/` of a machine that is not ours alone."""
+    if not runs_from_image():
+        return Isolation("none", f"none: {refusal.message}", refusal=refusal)
+    try:
+        return _inplace(refusal.message, force=False)
+    except IsolationError as error:
+        reason = f"{refusal.message}, {error.message}"
+        return Isolation("none", f"none: {reason}", refusal=IsolationError(reason, hint=error.hint))
+
+
+def _inplace(why: str, *, force: bool) -> Isolation:
+    if not runs_from_image() and not force:
+        raise IsolationError(
+            "cannot build in place: this is no container of a knarr image",
+            hint="it would replace every file of this machine; --force does so in a container of your own",
+        )
+    if not is_apart():
+        raise IsolationError(
+            "cannot build in place: this program lies in /usr, where the image's files go",
+            hint="copy /knarr, with its interpreter, out of a knarr image",
+        )
+    if os.geteuid() != 0:
+        raise IsolationError(
+            f"cannot build in place as user {os.geteuid()}",
+            hint="run the container as root: runAsUser: 0, runAsNonRoot: false",
+        )
+    missing = [name for number, name in _INPLACE_NEEDS.items() if not sc.has_capability(number)]
+    if missing:
+        raise IsolationError(
+            f"cannot build in place without the capabilities {', '.join(missing)}",
+            hint="a container has them unless they are dropped: see capabilities.drop of its securityContext",
+        )
+    return Isolation("inplace", f"inplace: {why}; RUN steps see this container's root file system replaced")
 
 
 def _try_namespaces() -> tuple[str, bool]:

@@ -54,6 +54,7 @@ class WireSpec(TypedDict):
     network: str
     single_id: bool
     pid_namespace: bool
+    in_place: bool
     parent_pid: int
 
 
@@ -63,7 +64,8 @@ class RunSpec:
 
     `env` is exactly what the process gets. `single_id` and `pid_namespace` say what the executor's
     namespaces offer (`Namespaces.single_id`, `Isolation.pid_namespace`). `hosts` and `resolv_conf` are
-    host files bound read-only. `cwd` must exist in the root.
+    host files bound read-only. `cwd` must exist in the root. `in_place` is for a `root` that is this
+    process's own: nothing is mounted then, no namespace entered.
     """
 
     root: Path
@@ -80,6 +82,7 @@ class RunSpec:
     network: Network = "default"
     single_id: bool = False
     pid_namespace: bool = True
+    in_place: bool = False
 
     def to_wire(self, *, parent_pid: int) -> bytes:
         """The spec for `knarr.exec.init`, run by the same interpreter.
@@ -101,6 +104,7 @@ class RunSpec:
             network=self.network,
             single_id=self.single_id,
             pid_namespace=self.pid_namespace,
+            in_place=self.in_place,
             parent_pid=parent_pid,
         )
         return marshal.dumps(dict(wire))

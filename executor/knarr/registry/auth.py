@@ -97,12 +97,23 @@ class Authorizer:
         places = self._credentials.looked_in()
         return f"no credentials for {place} (looked in: {places}{said}); log in, or check the name"
 
+    def find(self, registry: str, repository: str) -> None:
+        """Look credentials up before they are asked for; those of a helper program are then known."""
+        self._look_up(registry, repository)
+
+    def seal(self) -> None:
+        """Run no helper program any more."""
+        self._credentials.helpers.seal()
+
     def _registry_lock(self, request: Request) -> threading.Lock:
         with self._lock:
             return self._locks.setdefault(request.endpoint.base_url, threading.Lock())
 
     def _lookup(self, request: Request) -> Lookup:
-        key = (request.endpoint.registry, request.repository)
+        return self._look_up(request.endpoint.registry, request.repository)
+
+    def _look_up(self, registry: str, repository: str) -> Lookup:
+        key = (registry, repository)
         known = self._lookups.get(key)
         if known is None or (known.until is not None and self._clock() >= known.until):
             found = self._credentials.lookup(*key)

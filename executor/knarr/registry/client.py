@@ -68,8 +68,9 @@ class Client:
             added_certificates=self.rules.added_certificates,
             clock=clock,
         )
+        self._credentials = credentials or CredentialStore()
         self._authorizer = Authorizer(
-            credentials or CredentialStore(), fetch=self._fetch_token, clock=clock, reporter=self.reporter
+            self._credentials, fetch=self._fetch_token, clock=clock, reporter=self.reporter
         )
         self.unreachable_mirrors: set[Endpoint] = set()
         """Those that gave no answer in this process."""
@@ -88,11 +89,15 @@ class Client:
         """Close all connections."""
         self._transport.close()
 
+    def prepare(self) -> None:
+        """Read now what connections need from files, which may change or go. Raises RegistryError."""
+        self._transport.prepare()
+
     def for_downloads(self) -> "Client":
         """One for hosts that are no registries: no credentials, and certificates are checked whatever was
         said of registries. The caller closes it.
         """
-        return Client(
+        client = Client(
             rules=HostRules(
                 system_ca_file=self.rules.system_ca_file, added_certificates=self.rules.added_certificates
             ),
@@ -104,6 +109,32 @@ class Client:
             clock=self.clock,
             wall_clock=self._wall_clock,
         )
+        client._transport.trusted = self._transport.trusted
+        return client
+
+    def for_lookups(self) -> "Client":
+        """One for questions whose answer is worth no long wait: one try, short patience. The caller closes it."""
+        client = Client(
+            rules=self.rules,
+            credentials=self._credentials,
+            proxies=self._proxies,
+            policy=RetryPolicy(tries=1),
+            timeouts=Timeouts(connect_s=3.0, progress_s=5.0),
+            reporter=self.reporter,
+            sleep=self.sleep,
+            clock=self.clock,
+            wall_clock=self._wall_clock,
+        )
+        client._transport.trusted = self._transport.trusted
+        return client
+
+    def find_credentials(self, registry: str, repository: str) -> None:
+        """Look credentials up now, those of a helper program with them; the registry is not asked."""
+        self._authorizer.find(registry, repository)
+
+    def seal_credentials(self) -> None:
+        """Run no credential helper from now on: a step may have changed it. What is known stays."""
+        self._authorizer.seal()
 
     def fetch(self, request: Request, *, limit_bytes: int = MAX_MANIFEST_BYTES) -> Reply:
         """Send a request, read its answer whole. Raises RegistryError; CorruptError beyond the limit."""

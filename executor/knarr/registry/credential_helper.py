@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -29,6 +30,11 @@ class CredentialHelpers:
     """Directories as in PATH; empty: no helper can be run."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 30.0
+    _sealed: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+
+    def seal(self) -> None:
+        """Run no program any more: from now on somebody else may have put it there."""
+        self._sealed.set()
 
     def has(self, helper: str) -> bool:
         """Whether there is such a program."""
@@ -59,6 +65,8 @@ class CredentialHelpers:
     def _run(self, helper: str, verb: str, sent: bytes) -> "subprocess.CompletedProcess[bytes] | str":
         program = f"docker-credential-{helper}"
         path = self._path(helper)
+        if self._sealed.is_set():
+            return f"{program[:100]} was not asked: by now a step of the build may have changed it"
         if path is None:
             return f"the credential helper {program[:100]} is not installed"
         try:

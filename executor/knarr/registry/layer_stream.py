@@ -14,6 +14,7 @@ from knarr.progress import Transferred
 from knarr.registry.client import Client
 from knarr.registry.image import ResolvedImage
 from knarr.registry.pull import blob_chunks
+from knarr.registry.watch import TransferWatch
 from knarr.store import Store
 
 _QUEUED_CHUNKS = 16
@@ -139,12 +140,14 @@ class LayerStream(io.RawIOBase):
 
     def _download(self) -> None:
         started = self._client.clock()
+        watch = TransferWatch.pull(self._client, self._reference, self._descriptor)
         try:
             with self._store.writer(self._descriptor) as writer:
                 for chunk in blob_chunks(self._client, self._reference, self._descriptor):
                     if self._is_abandoned.is_set():
                         raise RegistryError("the download was given up")
                     writer.write(chunk)
+                    watch.add(len(chunk))
                     self._put(chunk)
             self._is_stored = True
         except KnarrError as error:
@@ -158,9 +161,7 @@ class LayerStream(io.RawIOBase):
             self._put(None)
         if self._is_stored:
             seconds = self._client.clock() - started
-            self._client.reporter.report(
-                Transferred("pulled", str(self._descriptor.digest), self._descriptor.size_bytes, seconds)
-            )
+            watch.end("pulled", seconds)
 
     def _put(self, chunk: bytes | None) -> None:
         while not (self._is_unread.is_set() or self._is_abandoned.is_set()):

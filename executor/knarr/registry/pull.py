@@ -14,6 +14,7 @@ from knarr.registry.client import Client
 from knarr.registry.failover import first_of
 from knarr.registry.hosts import Endpoint
 from knarr.registry.image import ResolvedImage
+from knarr.registry.watch import TransferWatch
 from knarr.store import Store
 
 DEFAULT_JOBS = 4
@@ -51,9 +52,7 @@ def fetch_blob(client: Client, reference: Reference, descriptor: Descriptor, sto
         first_of(client, reference, lambda endpoint: _copy(client, endpoint, reference, descriptor, store))
     except CorruptError:
         first_of(client, reference, lambda endpoint: _copy(client, endpoint, reference, descriptor, store))
-    client.reporter.report(
-        Transferred("pulled", str(descriptor.digest), descriptor.size_bytes, client.clock() - started)
-    )
+    TransferWatch.pull(client, reference, descriptor).end("pulled", client.clock() - started)
 
 
 def fetch_layers(client: Client, image: ResolvedImage, store: Store, *, jobs: int = DEFAULT_JOBS) -> None:
@@ -81,6 +80,8 @@ def _copy(
     client: Client, endpoint: Endpoint, reference: Reference, descriptor: Descriptor, store: Store
 ) -> None:
     download = BlobDownload(client, endpoint, reference.repository, descriptor)
+    watch = TransferWatch.pull(client, reference, descriptor)
     with store.writer(descriptor) as writer:
         for chunk in download.chunks():
             writer.write(chunk)
+            watch.add(len(chunk))

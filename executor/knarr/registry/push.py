@@ -74,12 +74,14 @@ def push_image(
         return put_manifest(client, destination, data, manifest.media_type)
 
 
-def put_manifest(client: Client, destination: Reference, data: bytes, media_type: str) -> Digest:
+def put_manifest(
+    client: Client, destination: Reference, data: bytes, media_type: str, *, announced: bool = True
+) -> Digest:
     """Store a manifest or index under the destination's tag, else its digest; this makes an image visible.
 
     A tag that can't be moved and is this very image already is a success; so is one that is another image,
     where the rules say to leave those: that is told by a warning. Raises BlobUnknownError where
-    the registry misses blobs, RegistryError for any other refusal.
+    the registry misses blobs, RegistryError for any other refusal. An image that is `announced` is told.
     """
     endpoint = client.rules.push_endpoint(destination.registry)
     repository = endpoint.repository(destination.repository)
@@ -108,7 +110,8 @@ def put_manifest(client: Client, destination: Reference, data: bytes, media_type
         raise client.refusal(request, reply)
     else:
         return digest
-    client.reporter.report(Pushed(str(destination), str(digest)))
+    if announced:
+        client.reporter.report(Pushed(str(destination), str(digest)))
     return digest
 
 

@@ -1,9 +1,11 @@
 """HTTP/1.1 connections to registries; the one module that knows the HTTP library."""
 
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,8 +114,17 @@ class Transport:
         self._system_ca_file = system_ca_file
         self._added_certificates = added_certificates
         self._clock = clock
+        self.trusted: bytes | None = None
+        """The system's certificates, where `prepare` has read them; their files are needed no more then."""
         self._lock = threading.Lock()
         self._pools: dict[tuple[TlsSettings | None, str | None], httpx2.HTTPTransport] = {}
+
+    def prepare(self) -> None:
+        """Read the system's certificates into memory. Raises RegistryError."""
+        context = self._context(TlsSettings())
+        self.trusted = b"".join(context.get_ca_certs(binary_form=True))
+        with suppress(OSError):  # the C library reads how it resolves names when it first does
+            socket.getaddrinfo("localhost", 443, type=socket.SOCK_STREAM)
 
     def send(
         self,
@@ -178,7 +189,9 @@ class Transport:
         try:
             # Not create_default_context: that takes SSLKEYLOGFILE from the environment.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            if self._system_ca_file is not None:
+            if self.trusted is not None:
+                context.load_verify_locations(cadata=self.trusted)
+            elif self._system_ca_file is not None:
                 context.load_verify_locations(cafile=self._system_ca_file)
             else:
                 context.load_default_certs()

@@ -6,10 +6,10 @@ from types import TracebackType
 from knarr.oci.digest import Digest
 from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
-from knarr.progress import Transferred
 from knarr.registry.client import Client
 from knarr.registry.message import BlobSource
 from knarr.registry.upload import BlobUpload
+from knarr.registry.watch import TransferWatch
 
 DEFAULT_JOBS = 4
 
@@ -71,6 +71,6 @@ class BlobUploader:
     def _upload(self, descriptor: Descriptor, source: BlobSource, mount_from: str | None) -> None:
         started = self._client.clock()
         upload = BlobUpload(self._client, self._endpoint, self._repository, descriptor)
-        how = upload.run(source, mount_from=mount_from, is_forced=self._is_forced)
-        seconds = self._client.clock() - started
-        self._client.reporter.report(Transferred(how, str(descriptor.digest), descriptor.size_bytes, seconds))
+        watch = TransferWatch.push(self._client, self._destination, descriptor)
+        how = upload.run(watch.of_source(source), mount_from=mount_from, is_forced=self._is_forced)
+        watch.end(how, self._client.clock() - started)

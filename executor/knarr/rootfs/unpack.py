@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from knarr.errors import CorruptError, IsolationError, KnarrError, OutputError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
@@ -24,6 +23,7 @@ from knarr.rootfs.paths import (
     remove_tree,
     resolve_directory,
 )
+from knarr.rootfs.protection import ProtectedError, Protection
 from knarr.rootfs.unpack_metadata import Loss, Losses, MetadataWriter, OwnerPolicy
 
 __all__ = ["AppliedLayer", "Loss", "OwnerPolicy", "apply_layer"]
@@ -32,7 +32,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NODE_TYPES = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 _BAD_PATH = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EILSEQ})
-_PROTECTED = "a place that is mounted"
+PROTECTED = "what lies at a protected place: /"
+"""How `Loss.what` begins for entries that were left out; the place follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,16 @@ def apply_layer(
     members: TarReader,
     *,
     owner_policy: OwnerPolicy = OwnerPolicy.KEEP,
-    protected: frozenset[str] = frozenset(),
+    protected: Protection | None = None,
 ) -> AppliedLayer:
     """Apply the layer that `members` reads to the directory `root_fd`, where nothing else is at work.
 
-    Nothing is synced. Paths in `protected`, and all below them, are never written, emptied or removed; a
-    directory that holds one is cleared around it. The process's umask is 0 meanwhile. Raises CorruptError for
+    Nothing is synced. What is `protected` is never written, emptied or removed; a directory that holds
+    such a path is cleared around it. The process's umask is 0 meanwhile. Raises CorruptError for
     a layer that makes no sense, IsolationError where this process lacks a right, OutputError where the file
     system fails; then the directory holds a part of the layer.
     """
-    applier = _Applier(root_fd, members, owner_policy, _Protection(protected) if protected else None)
+    applier = _Applier(root_fd, members, owner_policy, protected)
     umask = os.umask(0)
     try:
         return applier.run()
@@ -67,36 +68,8 @@ def apply_layer(
         applier.close()
 
 
-class _ProtectedError(Exception):
-    """A path is not ours to touch."""
-
-
 class _NodeRefusedError(Exception):
     """The kernel lets us make no such device."""
-
-
-class _Protection:
-    """Paths that stay as they are."""
-
-    def __init__(self, paths: frozenset[str]) -> None:
-        self._paths = paths
-        self._above = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
-
-    def covers(self, path: str) -> bool:
-        while path:
-            if path in self._paths:
-                return True
-            path = path.rpartition("/")[0]
-        return False
-
-    def check(self, path: str) -> None:
-        if self.covers(path):
-            raise _ProtectedError
-
-    def fate(self, path: str) -> Fate:
-        if self.covers(path):
-            return Fate.KEEP
-        return Fate.DESCEND if path in self._above else Fate.REMOVE
 
 
 class _Applier:
@@ -107,7 +80,7 @@ class _Applier:
     """
 
     def __init__(
-        self, root_fd: int, reader: TarReader, policy: OwnerPolicy, protection: _Protection | None
+        self, root_fd: int, reader: TarReader, policy: OwnerPolicy, protection: Protection | None
     ) -> None:
         self._root_fd = root_fd
         self._reader = reader
@@ -156,8 +129,8 @@ class _Applier:
             path = entry.path if directory.path == head else join(directory.path, name)
             if self._protection is not None:
                 self._protection.check(path)
-        except _ProtectedError:
-            self._losses.add(_PROTECTED, entry.path)
+        except ProtectedError as error:
+            self._lose(error.path)
             return
         except NotADirectoryError:
             if is_marker:
@@ -169,7 +142,18 @@ class _Applier:
             self._white_out(directory, name)
             return
         self._own.add(path)
+        if self._protection is not None:
+            self._protection.describe(path)
         self._makers[entry.kind](directory, name, entry, path)
+
+    def _lose(self, path: str) -> None:
+        """Note what a protected place did not get."""
+        assert self._protection is not None
+        self._losses.add(f"{PROTECTED}{self._protection.covering(path) or path}", path)
+
+    def _hide(self, path: str) -> None:
+        if self._protection is not None:
+            self._protection.hide(path, own=self._own)
 
     def _add_own_directory(self, path: str) -> None:
         while path not in self._own:
@@ -184,6 +168,7 @@ class _Applier:
         if name == OPAQUE_MARKER:
             clear_directory(self._root_fd, directory.path, self._fate)
             self._directories.forget()
+            self._hide(directory.path)
             return
         target = name.removeprefix(WHITEOUT_PREFIX)
         path = join(directory.path, target)
@@ -192,9 +177,10 @@ class _Applier:
             if fate is Fate.REMOVE:
                 remove_tree(directory.fd, target)
             elif fate is Fate.KEEP:
-                self._losses.add(_PROTECTED, path)
+                self._lose(path)
             elif self._is_directory(directory, target):
                 clear_directory(self._root_fd, path, self._fate)
+                self._hide(path)
         except FileNotFoundError:
             return
         self._directories.forget()
@@ -212,7 +198,8 @@ class _Applier:
             if is_directory:
                 clear_directory(self._root_fd, path, self._protection.fate)
                 self._directories.forget()
-            self._losses.add(_PROTECTED, path)
+                self._protection.block(path)
+            self._lose(path)
             return None
         remove_tree(directory.fd, name)
         # Of links too, some path may have been resolved through it.
@@ -270,6 +257,8 @@ class _Applier:
                 directory = room
                 os.mkdir(name, entry.mode, dir_fd=directory.fd)
         self._directory_times[path] = entry.mtime_ns
+        if existing and self._protection is not None:
+            self._protection.unblock(path)
         if existing or self._metadata.is_needed(entry, directory):
             fd = os.open(name, _DIRECTORY, dir_fd=directory.fd)
             try:
@@ -321,7 +310,7 @@ class _Applier:
             raise _no_target(entry) from error
         try:
             if self._protection is not None and self._protection.covers(join(source.path, target)):
-                self._losses.add(_PROTECTED, entry.path)
+                self._lose(join(source.path, target))
                 return
             if join(source.path, target) == path:
                 raise CorruptError(f"a layer has the hard link {path} to itself")

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -30,6 +31,9 @@ from knarr.store import Store
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
+OpenLayer = Callable[[ImageLayer], BinaryIO]
+
+
 class Backend(Protocol):
     """A place for entries by key."""
 
@@ -42,8 +46,8 @@ class Backend(Protocol):
         """The entry of a key; None where there is none. Raises KnarrError for anything that went wrong."""
         ...
 
-    def keep(self, entry: CacheEntry, open_layer: Callable[[], BinaryIO]) -> None:
-        """Put an entry under all its keys. Raises KnarrError; then some keys may lack it."""
+    def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
+        """Put an entry under its key. Raises KnarrError; then what was there before still is."""
         ...
 
 
@@ -69,21 +73,22 @@ class RepositoryBackend:
         except NotFoundError:
             return None
         entry = CacheEntry.parse(found.manifest, found.config, key)
-        layer = entry.layer
-        return entry.at(ImageLayer(layer.descriptor, layer.diff_id, found.reference))
+        if entry.layer is None:
+            return entry
+        return entry.at(replace(entry.layer, origin=found.reference))
 
-    def keep(self, entry: CacheEntry, open_layer: Callable[[], BinaryIO]) -> None:
+    def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
         """See Backend."""
         config = entry.config(self._platform)
         manifest = entry.manifest(config)
         descriptor = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
         with BlobUploader(self._client, self._repository, jobs=1) as uploader:
-            uploader.submit(entry.layer.descriptor, open_layer, mount_from=entry.layer.origin)
+            for layer in entry.layers:
+                uploader.submit(layer.descriptor, partial(open_layer, layer), mount_from=layer.origin)
             uploader.submit(descriptor, partial(_bytes, config))
             uploader.wait()
-        for key in entry.keys:
-            tagged = Reference(self._repository.registry, self._repository.repository, tag=_checked(key))
-            put_manifest(self._client, tagged, manifest, media_types.OCI_MANIFEST)
+        tagged = Reference(self._repository.registry, self._repository.repository, tag=_checked(entry.key))
+        put_manifest(self._client, tagged, manifest, media_types.OCI_MANIFEST, announced=False)
 
 
 class LayoutBackend:
@@ -110,39 +115,33 @@ class LayoutBackend:
         except OSError as error:
             raise OutputError(f"can't read {path}: {error.strerror}") from error
         entry = CacheEntry.parse(manifest, config, key)
-        self._take(layout, entry.layer.descriptor)
+        for layer in entry.layers:
+            self._take(layout, layer.descriptor)
         return entry
 
-    def keep(self, entry: CacheEntry, open_layer: Callable[[], BinaryIO]) -> None:
+    def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
         """See Backend. An entry appears whole or not at all; one that is there is replaced."""
         config = entry.config(self._platform)
         manifest = entry.manifest(config)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            for key in entry.keys:
-                self._write(key, entry.layer.descriptor, config, manifest, open_layer)
+            self._write(entry, config, manifest, open_layer)
         except OSError as error:
             raise OutputError(f"can't write {self.name}: {error.strerror}") from error
 
-    def _write(
-        self,
-        key: str,
-        layer: Descriptor,
-        config: bytes,
-        manifest: bytes,
-        open_layer: Callable[[], BinaryIO],
-    ) -> None:
+    def _write(self, entry: CacheEntry, config: bytes, manifest: bytes, open_layer: OpenLayer) -> None:
         made = Path(tempfile.mkdtemp(prefix=".new-", dir=self._directory))
         try:
             layout = Store.create(made, durable=True)
-            with open_layer() as source, layout.writer(layer) as writer:
-                shutil.copyfileobj(source, writer)
+            for layer in entry.layers:
+                with open_layer(layer) as source, layout.writer(layer.descriptor) as writer:
+                    shutil.copyfileobj(source, writer)
             layout.add(config)
             digest = layout.add(manifest)
             layout.write_index([Descriptor(media_types.OCI_MANIFEST, digest, len(manifest))])
             layout.finish()
             os.chmod(made, 0o755)
-            target = self._directory / _checked(key)
+            target = self._directory / _checked(entry.key)
             if target.exists():
                 old = made.with_name(f"{made.name}-old")
                 target.rename(old)

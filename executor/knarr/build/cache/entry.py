@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +18,17 @@ _PROPERTY = "dev.knarr.cache"
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A step's layer, the keys it was made under, the layers it was made on, when."""
+    """A step's layer, the key it was made under, what it was made on, when.
 
-    layer: ImageLayer
-    keys: tuple[str, ...]
+    An entry without a layer only says what `content` a stage of that key has at some paths.
+    """
+
+    layer: ImageLayer | None
+    key: str
     below: str
-    """`chain_id` of the layers that it lies on."""
+    """The `state_key` of what it lies on."""
     created_s: int
+    content: str = ""
 
     @classmethod
     def parse(cls, manifest: Manifest, config: ImageConfig, key: str) -> "CacheEntry":
@@ -33,13 +36,13 @@ class CacheEntry:
         stated = config.document.get(_PROPERTY)
         if not isinstance(stated, dict):
             raise CorruptError("not a cache entry")
-        keys = tuple(str(each) for each in _list(stated.get("keys")))
-        if key not in keys:
+        if stated.get("key") != key:
             raise CorruptError("the entry of another key")
-        if len(manifest.layers) != 1 or len(config.diff_ids) != 1:
+        if len(manifest.layers) > 1 or len(manifest.layers) != len(config.diff_ids):
             raise CorruptError("not an entry of one layer")
-        layer = ImageLayer(manifest.layers[0], config.diff_ids[0])
-        return cls(layer, keys, str(stated.get("below")), _seconds(config.document.get("created")))
+        layer = ImageLayer(manifest.layers[0], config.diff_ids[0]) if manifest.layers else None
+        created_s = _seconds(config.document.get("created"))
+        return cls(layer, key, str(stated.get("below")), created_s, str(stated.get("content") or ""))
 
     def config(self, platform: Platform) -> bytes:
         """The config blob that keeps the entry; an ordinary image config to everybody else."""
@@ -49,23 +52,25 @@ class CacheEntry:
             "os": platform.os,
             "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "config": {},
-            _PROPERTY: {"keys": list(self.keys), "below": self.below},
-            "rootfs": {"type": "layers", "diff_ids": [str(self.layer.diff_id)]},
+            _PROPERTY: {"key": self.key, "below": self.below, "content": self.content},
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in self.layers]},
         }
         return encode_json(document)
 
     def manifest(self, config: bytes) -> bytes:
         """The manifest over that config."""
         descriptor = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
-        return Manifest(media_types.OCI_MANIFEST, descriptor, (self.layer.descriptor,)).to_bytes()
+        layers = tuple(layer.descriptor for layer in self.layers)
+        return Manifest(media_types.OCI_MANIFEST, descriptor, layers).to_bytes()
+
+    @property
+    def layers(self) -> tuple[ImageLayer, ...]:
+        """The layer, if there is one."""
+        return () if self.layer is None else (self.layer,)
 
     def at(self, layer: ImageLayer) -> "CacheEntry":
         """The same with its layer to be had elsewhere."""
         return dataclasses.replace(self, layer=layer)
-
-
-def _list(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else ()
 
 
 def _seconds(value: object) -> int:

@@ -45,6 +45,21 @@ def step_key(below: str, inputs: Iterable[Part]) -> str:
     return digest_parts([VERSION, "step", below, *inputs])
 
 
+def state_key(below: str, layer: Digest | Iterable[Part]) -> str:
+    """What there is on top of a state: with the layer that a process made, or what a COPY put there.
+
+    A COPY counts by its inputs, not by its layer, which has the times of a checkout in it.
+    """
+    if isinstance(layer, Digest):
+        return digest_parts([VERSION, "state", below, "layer", str(layer)])
+    return digest_parts([VERSION, "state", below, "copy", *layer])
+
+
+def paths_key(stage_key: str, sources: Iterable[Part]) -> str:
+    """The key of what a stage of some key has at some paths."""
+    return digest_parts([VERSION, "paths", stage_key, *sources])
+
+
 def content_key(items: Iterable[LayerItem], *, keeps_owner: bool) -> str:
     """What files a COPY takes: names, kinds, contents; no times, and of modes what a checkout keeps.
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
+from types import TracebackType
+from typing import Self
 
-from knarr.build.cache.backends import Backend
+from knarr.build.cache.backends import Backend, OpenLayer
 from knarr.build.cache.entry import CacheEntry
 from knarr.build.cache.lookups import Lookups
-from knarr.build.image import ImageLayer
 from knarr.errors import KnarrError
 from knarr.progress import Note, Reporter
 
@@ -63,8 +63,13 @@ class LayerCache:
             if key not in self._lookups and not self._given_up:
                 self._lookups[key] = self._pool.submit(partial(self._backend.find, key))
 
+    def has(self, key: str) -> bool:
+        """Whether an entry of the key was found by now; it may still turn out to be of no use."""
+        lookup = self._lookups.get(key)
+        return lookup is not None and lookup.done() and not lookup.exception() and lookup.result() is not None
+
     def verdict(self, key: str, *, below: str) -> Verdict:
-        """The entry of a step on the layers that `below` is the chain_id of. Never raises."""
+        """The entry of a step on what `below` is the state_key of. Never raises."""
         self.ask([key])
         lookup = self._lookups.get(key)
         if lookup is None:
@@ -81,10 +86,20 @@ class LayerCache:
             return self._ignored(key, error.message)
         return self._judged(key, entry, below)
 
-    def keep(self, entry: CacheEntry, open_layer: Callable[[], BinaryIO]) -> None:
+    def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
         """Put an entry into the cache, in the background."""
         if self._writes:
             self._kept.append(self._writers.submit(self._keep, entry, open_layer))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.abandon()
+        self.close()
 
     def close(self) -> None:
         """Wait for what is being kept; lookups that nobody waits for are dropped."""
@@ -101,7 +116,7 @@ class LayerCache:
         if entry is None:
             return Verdict(None, "not in the cache")
         if entry.below != below:
-            return Verdict(None, "the cached layer was made on other layers")
+            return Verdict(None, "the cached layer was made on something else")
         age_s = self._now_s - entry.created_s
         if age_s > self._ttl_s:
             return Verdict(None, f"expired: {age_s // 3600} h old")
@@ -118,15 +133,10 @@ class LayerCache:
                 Note(f"cache lookups in {self._backend.name} are too slow, building without them", "warning")
             )
 
-    def _keep(self, entry: CacheEntry, open_layer: Callable[[], BinaryIO]) -> None:
+    def _keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
         try:
             self._backend.keep(entry, open_layer)
         except KnarrError as error:
             self._reporter.report(
                 Note(f"a layer was not kept in {self._backend.name}: {error.message}", "warning")
             )
-
-
-def entry_of(layer: ImageLayer, keys: Iterable[str], *, below: str, created_s: int) -> CacheEntry:
-    """The entry that keeps a layer under these keys."""
-    return CacheEntry(layer, tuple(dict.fromkeys(keys)), below, created_s)

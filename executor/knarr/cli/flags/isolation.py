@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from knarr.cli.flags.kinds import value
+from knarr.cli.flags.kinds import OFF, Switch, switch, value
 
 
 @dataclass(frozen=True, slots=True)
 class IsolationFlags:
     """Isolation."""
 
-    isolation: Annotated[str, value("isolation", "How RUN is kept apart: auto, namespace or none.")] = "auto"
+    isolation: Annotated[
+        str, value("isolation", "How RUN is kept apart: auto, namespace, inplace or none.")
+    ] = "auto"
+    force: Annotated[
+        Switch,
+        switch("force", "Let --isolation=inplace replace the files of a container that is no knarr image."),
+    ] = OFF

@@ -37,20 +37,20 @@ KEEPS_EMPTY: Mapping[str, bool] = MappingProxyType({"keeps_empty": True})
 """Metadata of a field for a repeatable flag whose empty value means something: `("",)`."""
 
 
-def switch(name: str, text: str) -> typer.models.OptionInfo:
+def switch(name: str, text: str, *, hidden: bool = False) -> typer.models.OptionInfo:
     """A boolean flag: on where it stands alone, else as its value behind `=` says."""
     option: typer.models.OptionInfo = typer.Option(
-        f"--{name}", help=text, metavar=SWITCH_METAVAR, parser=Switch.parse
+        f"--{name}", help=text, metavar=SWITCH_METAVAR, parser=Switch.parse, hidden=hidden
     )
     return option
 
 
 def value(
-    name: str, text: str, *, short: str | None = None, metavar: str = "TEXT"
+    name: str, text: str, *, short: str | None = None, metavar: str = "TEXT", hidden: bool = False
 ) -> typer.models.OptionInfo:
     """A flag that takes a value; a field of type `tuple[str, ...]` makes it repeatable."""
     names = [f"--{name}", *([f"-{short}"] if short else [])]
-    option: typer.models.OptionInfo = typer.Option(*names, help=text, metavar=metavar)
+    option: typer.models.OptionInfo = typer.Option(*names, help=text, metavar=metavar, hidden=hidden)
     return option
 
 

@@ -1,19 +1,42 @@
-"""Flags that say where the image goes."""
+"""Flags that say where the image goes, in which form."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from knarr.cli.flags.kinds import OFF, Switch, switch, value
+from knarr.cli.flags.kinds import OFF, ON, Switch, switch, value
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFlags:
-    """Destinations and files."""
+    """Destinations, formats, times."""
 
     destination: Annotated[
         tuple[str, ...], value("destination", "Push to this name; repeatable.", short="d")
     ] = ()
     no_push: Annotated[Switch, switch("no-push", "Build, but push nothing.")] = OFF
     tar_path: Annotated[str, value("tar-path", "Write a tarball for docker load.")] = ""
+    old_tar_path: Annotated[str, value("tarPath", "Old name of --tar-path.", hidden=True)] = ""
     oci_layout_path: Annotated[str, value("oci-layout-path", "Write an OCI image layout directory.")] = ""
-    digest_file: Annotated[str, value("digest-file", "Write the manifest's digest, after success.")] = ""
+    annotation: Annotated[
+        tuple[str, ...], value("annotation", "KEY=VALUE in the image manifest; repeatable.")
+    ] = ()
+    image_format: Annotated[str, value("image-format", "Media types of the image: oci or docker.")] = "oci"
+    compression: Annotated[
+        str, value("compression", "Compression of the layers that are built: gzip or zstd.")
+    ] = "gzip"
+    compression_level: Annotated[
+        str,
+        value("compression-level", "Level of compression: gzip 1 to 9, zstd 1 to 22; -1 for the default."),
+    ] = "-1"
+    compressed_caching: Annotated[
+        Switch, switch("compressed-caching", "Accepted: layers are never held in memory.", hidden=True)
+    ] = ON
+    reproducible: Annotated[
+        Switch, switch("reproducible", "No times of this build in the image; see SOURCE_DATE_EPOCH.")
+    ] = OFF
+    custom_platform: Annotated[
+        str, value("custom-platform", "Platform of the image: OS/ARCH[/VARIANT]; emulates nothing.")
+    ] = ""
+    old_custom_platform: Annotated[
+        str, value("customPlatform", "Old name of --custom-platform.", hidden=True)
+    ] = ""

@@ -1,0 +1,188 @@
+"""The cache as the steps of a build see it: keys planned ahead, verdicts, layers kept."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from knarr.build.cache.backends import OpenLayer
+from knarr.build.cache.entry import CacheEntry
+from knarr.build.cache.keys import base_key, state_key, step_key
+from knarr.build.cache.layer_cache import LayerCache, Verdict
+from knarr.build.cache.source_keys import (
+    ContentKeys,
+    FilesSource,
+    FixedSource,
+    NamedSource,
+    stage_paths_key,
+)
+from knarr.build.image import Image, ImageLayer
+from knarr.build.layer_step import LayerStep, SourceKeys, UnknownInputsError
+from knarr.rootfs.copy import CopyRequest
+from knarr.rootfs.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRules:
+    """What is looked up and kept."""
+
+    run_layers: bool = True
+    copy_layers: bool = False
+
+    def cover(self, step: LayerStep) -> bool:
+        """Whether a step's layer is the cache's business."""
+        return self.run_layers if step.is_run else self.copy_layers
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a stage is, for the cache: `key` by what was said so far, `state` by what there is.
+
+    `key` is None after a step whose inputs are not known before its work is done.
+    """
+
+    key: str | None
+    state: str
+
+    @classmethod
+    def of_base(cls, image: Image) -> "Position":
+        """A stage before its first step."""
+        key = base_key((layer.diff_id for layer in image.layers), str(image.config.platform))
+        return cls(key, key)
+
+
+@dataclass(slots=True)
+class StepVerdict:
+    """What the cache says of one step, and where the stage would be after it."""
+
+    entry: CacheEntry | None = None
+    reason: str = ""
+    inputs: tuple[str | bytes, ...] | None = None
+    key: str | None = None
+
+    def after(self, position: Position, step: LayerStep, layer: ImageLayer) -> Position:
+        """The position behind the step, now that its layer is known."""
+        if step.is_run or self.inputs is None:
+            return Position(self.key, state_key(position.state, layer.diff_id))
+        return Position(self.key, state_key(position.state, self.inputs))
+
+
+class StepCache:
+    """One build's view of the cache."""
+
+    def __init__(
+        self,
+        cache: LayerCache,
+        rules: CacheRules,
+        *,
+        created_s: int,
+        context: FilesSource,
+        resolve: Callable[[str, int, bool], NamedSource],
+        open_layer: OpenLayer,
+    ) -> None:
+        self._cache = cache
+        self._rules = rules
+        self._created_s = created_s
+        self._context = context
+        self._resolve = resolve
+        self._open_layer = open_layer
+        self._contents = ContentKeys()
+        self._stage_keys: dict[int, str] = {}
+
+    def ask(self, keys: Iterable[str]) -> None:
+        """Begin to look keys up."""
+        self._cache.ask(keys)
+
+    def know_stage(self, index: int, position: Position) -> None:
+        """Remember the key of a whole stage."""
+        if position.key is not None:
+            self._stage_keys[index] = position.key
+
+    def planned_key(self, position: Position, step: LayerStep) -> Position:
+        """The position behind a step as far as it is known before any work; asks the cache for it."""
+        if position.key is None:
+            return position
+        try:
+            inputs = step.inputs(self._keys({}))
+        except UnknownInputsError:
+            return Position(None, position.state)
+        key = step_key(position.key, inputs)
+        if self._rules.cover(step):
+            self._cache.ask([key])
+        return Position(key, position.state)
+
+    def verdict(
+        self, position: Position, step: LayerStep, made: Mapping[int, Callable[[], Tree]]
+    ) -> StepVerdict:
+        """What the cache says of a step; `made` gives the files of stages, made or still to be made."""
+        try:
+            inputs = step.inputs(self._keys(made))
+        except UnknownInputsError:
+            return StepVerdict(reason="its remote sources have to be fetched anyway")
+        if position.key is None:
+            return StepVerdict(reason="a step before it depends on remote sources", inputs=inputs)
+        key = step_key(position.key, inputs)
+        if not self._rules.cover(step):
+            flag = "--cache-run-layers" if step.is_run else "--cache-copy-layers"
+            return StepVerdict(reason=f"not asked for ({flag})", inputs=inputs, key=key)
+        verdict: Verdict = self._cache.verdict(key, below=position.state)
+        entry = verdict.entry if verdict.entry is not None and verdict.entry.layer is not None else None
+        return StepVerdict(entry, verdict.reason, inputs, key)
+
+    def likely(self, key: str | None) -> bool:
+        """Whether the cache seems to have a step."""
+        return key is not None and self._cache.has(key)
+
+    def keep(self, position: Position, step: LayerStep, verdict: StepVerdict, layer: ImageLayer) -> None:
+        """Keep what a step made, where that is asked for."""
+        if verdict.key is not None and self._rules.cover(step):
+            entry = CacheEntry(layer, verdict.key, position.state, self._created_s)
+            self._cache.keep(entry, self._open_layer)
+
+    def _keys(self, made: Mapping[int, Callable[[], Tree]]) -> SourceKeys:
+        def of_stage(index: int, request: CopyRequest) -> str:
+            return self._of_stage(index, request, made)
+
+        return _Keys(self._contents, self._context, self._resolve, of_stage)
+
+    def _of_stage(self, index: int, request: CopyRequest, made: Mapping[int, Callable[[], Tree]]) -> str:
+        """The key of a stage's files at some paths: remembered by the cache, or read from the stage."""
+        stage_key = self._stage_keys.get(index)
+        paths_key = stage_paths_key(stage_key, request) if stage_key is not None else None
+        if paths_key is not None:
+            verdict = self._cache.verdict(paths_key, below="")
+            if verdict.entry is not None and verdict.entry.content:
+                return verdict.entry.content
+        if index not in made:
+            raise UnknownInputsError
+        content = self._contents.of_stage(index, made[index], request)
+        if paths_key is not None:
+            entry = CacheEntry(None, paths_key, "", self._created_s, content)
+            self._cache.keep(entry, self._open_layer)
+        return content
+
+
+class _Keys:
+    """Keys of sources, in the form that steps ask for."""
+
+    def __init__(
+        self,
+        contents: ContentKeys,
+        context: FilesSource,
+        resolve: Callable[[str, int, bool], NamedSource],
+        of_stage: Callable[[int, CopyRequest], str],
+    ) -> None:
+        self._contents = contents
+        self._context = context
+        self._resolve = resolve
+        self._of_stage = of_stage
+
+    def context(self, request: CopyRequest) -> str:
+        return self._contents.of_files(self._context, request)
+
+    def named(self, name: str, before: int, request: CopyRequest, *, numbered: bool) -> str:
+        match self._resolve(name, before, numbered):
+            case FixedSource(key):
+                return key
+            case FilesSource() as files:
+                return self._contents.of_files(files, request)
+            case stage:
+                return self._of_stage(stage.index, request)

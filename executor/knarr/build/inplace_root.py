@@ -1,0 +1,259 @@
+"""The root file system of the container that the build runs in, used as a stage's directory.
+
+A stage has it until another needs it. What a stage loses is on disk only: all its layers are in the store.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from knarr.build import own_root
+from knarr.build.mount_points import read_mount_points
+from knarr.build.stubs import Stub, stubs_in
+from knarr.errors import IsolationError, KnarrError
+from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
+from knarr.progress import Note, Reporter
+from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.protection import Protection
+from knarr.rootfs.scan import Scan, changes
+from knarr.rootfs.tree import Tree, clean, join, name_of, parent_of
+from knarr.rootfs.unpack import PROTECTED, Loss
+
+Apply = Callable[[Path], None]
+
+_OWN_FILES = ("proc", "sys", "dev", "etc/resolv.conf", "etc/hosts", "etc/hostname")
+"""Every container has its own, and no image's are expected there."""
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class SharedRoot:
+    """The one root directory, lent to a stage at a time; `restore` puts back what it held before all.
+
+    Never touched: what is mounted in it, and `kept` with all below.
+    """
+
+    def __init__(
+        self, work_dir: Path, kept: Sequence[Path], reporter: Reporter, root: Path = Path("/")
+    ) -> None:
+        if any(path == root for path in kept):
+            raise IsolationError(
+                f"can't build in place with {root} as the build context",
+                hint="--context names a directory of its own, best a volume",
+            )
+        self.root = root
+        self.aside = work_dir / "aside"
+        """For what must be out of the way during a step."""
+        self._working_directory = Path.cwd()
+        self._archive = work_dir / "container-root"
+        self._kept = [work_dir, *kept]
+        self._reporter = reporter
+        self._is_saved = False
+        self._holder: InplaceRoot | None = None
+        self._reported: set[str] = set()
+        self.protection = Protection(())
+        self.covered: set[str] = set()
+        """What the step under way has other things in place of, as if mounted: it does not change."""
+        self.preparations: list[Callable[[], None]] = []
+        """Called before the container's files are replaced."""
+
+    def extract(self, apply: Apply) -> "InplaceRoot":
+        """Empty the directory, let `apply` fill it; whoever had it has lost it."""
+        self.vacate()
+        self.protection = self._protect()
+        if not self._is_saved:
+            for prepare in self.preparations:
+                prepare()
+            own_root.save(self.root, self.protection, self._archive)
+            self._is_saved = True
+        own_root.empty(self.root, self.protection)
+        apply(self.root)
+        return self._lend()
+
+    def pass_on(self) -> "InplaceRoot":
+        """Let another stage go on from what is there now; the one that had it has lost it."""
+        self.vacate()
+        return self._lend()
+
+    def vacate(self) -> None:
+        """Take it from the stage that has it."""
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
+
+    def restore(self) -> None:
+        """Put the container's own files back; may be called again. A failure is only reported."""
+        self.vacate()
+        if not self._is_saved:
+            return
+        self._is_saved = False
+        try:
+            with _undisturbed():
+                own_root.put_back(self.root, self._protect(), self._archive)
+        except KnarrError as error:
+            self._reporter.report(Note(own_root.describe_failure(error), "warning"))
+
+    @contextmanager
+    def open(self) -> Iterator[int]:
+        """A descriptor of the directory, for the length of a block."""
+        with own_root.open_root(self.root) as root_fd:
+            yield root_fd
+
+    def resolve(self, path: str) -> str:
+        """A path with its symlinks followed inside the root, as entries of layers have it."""
+        with self.open() as root_fd, DirTree(root_fd) as tree:
+            return tree.resolve(clean(path))
+
+    def check_directory(self, path: str) -> None:
+        """Raises IsolationError for a working directory whose files can't become part of the image."""
+        place = self.protection.covering(self.resolve(path))
+        if place is not None:
+            raise IsolationError(
+                f"a step can't work in {path}: /{place} is this container's own, not the image's",
+                hint=f"mount the volume somewhere else than at /{place}, or choose another WORKDIR",
+            )
+
+    def report(self, losses: Sequence[Loss]) -> None:
+        """Tell of files of the image that a protected place keeps out, once for each place."""
+        for loss in losses:
+            place = loss.what.removeprefix(PROTECTED)
+            if place == loss.what or place in self._reported or _is_within(place, frozenset(_OWN_FILES)):
+                continue
+            self._reported.add(place)
+            text = (
+                f"the image has /{loss.path}, but /{place} is this container's own: RUN steps don't see "
+                "the image's files there, and what they change there is lost"
+            )
+            self._reporter.report(Note(text, "warning"))
+
+    def _lend(self) -> "InplaceRoot":
+        self._holder = InplaceRoot(self, self.root)
+        return self._holder
+
+    def _protect(self) -> Protection:
+        here = self._inside(self._working_directory)
+        # The shell that started this works there, and would not find a new directory of the same name.
+        pinned = [here] if here and (self.root / here).is_dir() else []
+        return Protection(self._protected_paths(), pinned=pinned)
+
+    def _protected_paths(self) -> Iterator[str]:
+        """Paths inside the root; read anew, since volumes may come and go."""
+        own = [*self._kept, *(self.root / path for path in _OWN_FILES)]
+        own = [path for path in own if os.path.lexists(path)]
+        real = [Path(os.path.realpath(path)) for path in own]
+        for path in (*own, *real, *map(Path, read_mount_points())):
+            inside = self._inside(path)
+            if inside is not None:
+                yield inside
+
+    def _inside(self, path: Path) -> str | None:
+        """A path as one inside the root; None for the root itself, and for what lies outside."""
+        return str(path.relative_to(self.root)) if self.root in path.parents else None
+
+
+class InplaceRoot:
+    """The shared root in the hands of one stage."""
+
+    def __init__(self, shared: SharedRoot, root: Path) -> None:
+        self._shared = shared
+        self._root = root
+        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._protection = shared.protection
+        self._view: DirTree | None = None
+        self._scan: Scan | None = None
+        self.is_displaced = False
+        """Whether another stage has taken the directory; then nothing here may be used any more."""
+
+    def child(self, _: Path) -> "InplaceRoot":
+        """The same directory, from now on the other stage's."""
+        return self._shared.pass_on()
+
+    def tree(self) -> Tree:
+        """What the image has there now; valid until the next step."""
+        assert not self.is_displaced
+        if self._view is None:
+            self._view = DirTree(self._root_fd, ignore=self._protection)
+        return self._view
+
+    def directory(self) -> Path:
+        """Where it lies."""
+        return self._root
+
+    def apply(self, apply: Apply) -> None:
+        """Write a layer that is known already on top."""
+        self._forget()
+        apply(self._root)
+
+    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+        """Let a process loose on the directory; the result is what it changed, but for what is protected."""
+        before = self._scan or self._take(frozenset())
+        self._forget()
+        self._shared.covered.clear()
+        with stubs_in(self._root_fd, stubs):
+            process(self._root)
+        covered = frozenset(self._shared.covered)
+        after = self._take(covered)
+        items = changes(_without(before, covered), self._root_fd, after)
+        for item in items:
+            if not name_of(item.entry.path).startswith(WHITEOUT_PREFIX):
+                self._protection.describe(item.entry.path)
+        if not covered:
+            self._scan = after
+        return items
+
+    def close(self) -> None:
+        """Close what is open; the directory stays as it is."""
+        if not self.is_displaced:
+            self._forget()
+            os.close(self._root_fd)
+            self.is_displaced = True
+
+    def _forget(self) -> None:
+        """Let go of what was seen before a change."""
+        self._scan = None
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def _take(self, covered: frozenset[str]) -> Scan:
+        if not covered:
+            return Scan.take(self._root_fd, exclude=self._protection.leaves_out)
+        return Scan.take(
+            self._root_fd,
+            exclude=lambda path: self._protection.leaves_out(path) or _is_within(path, covered),
+        )
+
+
+def _without(scan: Scan, covered: frozenset[str]) -> Scan:
+    """A scan as if it had left out these paths."""
+    if not covered:
+        return scan
+    directories = {
+        directory: {
+            name: record for name, record in records.items() if not _is_within(join(directory, name), covered)
+        }
+        for directory, records in scan.directories.items()
+        if not _is_within(directory, covered)
+    }
+    return Scan(directories, scan.digests, scan.xattrs)
+
+
+def _is_within(path: str, places: frozenset[str]) -> bool:
+    while path and path not in places:
+        path = parent_of(path)
+    return bool(path)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold back what asks this process to end until the block is through."""
+    asked: list[int] = []
+    before = {number: signal.signal(number, lambda each, _: asked.append(each)) for number in _ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for each in asked:
+            signal.raise_signal(each)

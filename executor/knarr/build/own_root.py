@@ -1,0 +1,65 @@
+"""The files that a container came with: kept in an archive while others are in their place."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from knarr.errors import KnarrError, OutputError
+from knarr.layers.read import open_layer
+from knarr.layers.tar_read import TarReader
+from knarr.layers.write import write_layer
+from knarr.rootfs.paths import clear_directory
+from knarr.rootfs.protection import Protection
+from knarr.rootfs.scan import Scan, changes
+from knarr.rootfs.unpack import OwnerPolicy, apply_layer
+
+_NOTHING = Scan({}, {}, {})
+
+
+def save(root: Path, protection: Protection, archive: Path) -> None:
+    """Write all that is not protected to an archive. Raises OutputError, ContextError."""
+    try:
+        with open_root(root) as root_fd, archive.open("wb") as file:
+            scan = Scan.take(root_fd, exclude=protection.covers)
+            write_layer(changes(_NOTHING, root_fd, scan), file)
+    except OSError as error:
+        raise OutputError(f"can't keep the container's own files in {archive}: {error.strerror}") from error
+
+
+def put_back(root: Path, protection: Protection, archive: Path) -> None:
+    """Replace what is there by the archive's content. Raises KnarrError; then some of it may be missing."""
+    empty(root, protection)
+    try:
+        with open_root(root) as root_fd, archive.open("rb") as file, open_layer(file) as reader:
+            apply_layer(root_fd, TarReader(reader), owner_policy=OwnerPolicy.KEEP, protected=protection)
+    except OSError as error:
+        raise OutputError(f"can't read the container's own files: {error.strerror}") from error
+
+
+def empty(root: Path, protection: Protection) -> None:
+    """Remove all that is not protected. Raises OutputError."""
+    try:
+        with open_root(root) as root_fd:
+            clear_directory(root_fd, "", protection.fate)
+    except OSError as error:
+        name = os.fsdecode(error.filename or "")
+        raise OutputError(
+            f"can't empty the container's root file system: {name}: {error.strerror}",
+            hint="is something mounted there since the build began, or the root read-only?",
+        ) from error
+
+
+@contextmanager
+def open_root(root: Path) -> Iterator[int]:
+    """A descriptor of the directory, for the length of a block."""
+    root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield root_fd
+    finally:
+        os.close(root_fd)
+
+
+def describe_failure(error: KnarrError) -> str:
+    """What to say when the files could not be put back, after a build whose result stands."""
+    return f"the container's own files are not back: {error.message}; start a new one"

@@ -1,0 +1,154 @@
+"""What a build tells the pipeline around it, as texts."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from knarr.build.image import FinishedImage
+from knarr.oci.digest import Digest
+from knarr.oci.reference import DOCKER_HUB, Reference
+
+_KANIKO_HUB = "index.docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """An image with the names that the build gives it, each with a tag; `pushed` says if it is there."""
+
+    image: FinishedImage
+    names: tuple[Reference, ...]
+    pushed: bool
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the manifest."""
+        return self.image.descriptor.digest
+
+
+ResultText = Callable[[BuildResult], str | None]
+"""Gives a text, or None where a build with this result has nothing to say."""
+
+
+def digest_text(result: BuildResult) -> str:
+    """The manifest's digest, without a newline."""
+    return str(result.digest)
+
+
+def names_with_digest(result: BuildResult) -> str:
+    """`REGISTRY/REPOSITORY@DIGEST` of each destination, a line each, in kaniko's spelling."""
+    return _lines(f"{_kaniko_name(name)}@{result.digest}" for name in result.names)
+
+
+def tagged_names_with_digest(result: BuildResult) -> str:
+    """The same with the tag before the digest."""
+    return _lines(f"{_kaniko_name(name)}:{name.tag}@{result.digest}" for name in result.names)
+
+
+def cloud_build_images(result: BuildResult) -> str | None:
+    """Google Cloud Build's `images` file: a JSON object a line for each name that was pushed."""
+    if not result.pushed:
+        return None
+    entries = (
+        {"name": f"{_kaniko_name(name)}:{name.tag}", "digest": str(result.digest)} for name in result.names
+    )
+    return _lines(_compact(entry) for entry in entries)
+
+
+def metadata(result: BuildResult) -> str:
+    """The JSON document of `docker buildx build --metadata-file`, with its keys."""
+    return json.dumps(_metadata(result), indent=2, ensure_ascii=False)
+
+
+def image_url(result: BuildResult) -> str | None:
+    """The first name that was pushed, with its tag."""
+    return str(result.names[0]) if result.pushed else None
+
+
+def image_digest(result: BuildResult) -> str | None:
+    """The digest of what was pushed."""
+    return str(result.digest) if result.pushed else None
+
+
+def image_reference(result: BuildResult) -> str | None:
+    """The first name that was pushed, by digest."""
+    return str(result.names[0].with_digest(result.digest)) if result.pushed else None
+
+
+def image_references(result: BuildResult) -> str | None:
+    """Every repository that was pushed to, by digest, between commas."""
+    if not result.pushed:
+        return None
+    return ",".join(dict.fromkeys(str(name.with_digest(result.digest)) for name in result.names))
+
+
+def dotenv(result: BuildResult) -> str:
+    """Variables a line each, for GitLab's `artifacts:reports:dotenv`.
+
+    References and digests have neither quotes nor spaces nor newlines, so nothing needs escaping. Names are
+    there only where the image was pushed to them.
+    """
+    variables = {"IMAGE_DIGEST": str(result.digest), "IMAGE_ID": str(result.image.config_digest)}
+    if result.pushed:
+        first = result.names[0]
+        variables |= {
+            "IMAGE_URL": str(first),
+            "IMAGE_NAME": first.name,
+            "IMAGE_TAG": first.tag or "",
+            "IMAGE_REF": str(first.with_digest(result.digest)),
+        }
+    return _lines(f"{name}={value}" for name, value in variables.items())
+
+
+def github_output(result: BuildResult) -> str:
+    """Outputs of a step of GitHub Actions, named as those of docker/build-push-action.
+
+    The delimiter is made of the value's own hash, so that no value can hold it.
+    """
+    values = {
+        "digest": str(result.digest),
+        "imageid": str(result.image.config_digest),
+        "metadata": metadata(result),
+    }
+    return "".join(_github_value(name, value) for name, value in values.items())
+
+
+TEKTON_RESULTS: Mapping[str, ResultText] = MappingProxyType(
+    {
+        "IMAGE_URL": image_url,
+        "IMAGE_DIGEST": image_digest,
+        "IMAGE_REF": image_reference,
+        "IMAGES": image_references,
+    }
+)
+"""By the names that Tekton Chains looks for, and IMAGE_REF; no newline at the end of any."""
+
+
+def _metadata(result: BuildResult) -> Mapping[str, object]:
+    document: dict[str, object] = {
+        "containerimage.config.digest": str(result.image.config_digest),
+        "containerimage.descriptor": result.image.descriptor.to_json(),
+        "containerimage.digest": str(result.digest),
+    }
+    if result.names:
+        document["image.name"] = ",".join(str(name) for name in result.names)
+    return document
+
+
+def _github_value(name: str, value: str) -> str:
+    delimiter = f"end_{hashlib.sha256(value.encode()).hexdigest()}"
+    return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
+
+
+def _kaniko_name(name: Reference) -> str:
+    registry = _KANIKO_HUB if name.registry == DOCKER_HUB else name.registry
+    return f"{registry}/{name.repository}"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

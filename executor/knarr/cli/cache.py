@@ -1,0 +1,61 @@
+"""Cache flags to what the build needs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from knarr.build.cache.settings import CacheSettings
+from knarr.build.cache.step_cache import CacheRules
+from knarr.build.request import Outputs
+from knarr.cli.flags.cache import CacheFlags
+from knarr.dockerfile.durations import parse_duration_ns
+from knarr.errors import DockerfileError, UsageError
+from knarr.oci.reference import Reference
+
+_LAYOUTS = "oci:"
+
+
+def read_cache(flags: CacheFlags, outputs: Outputs, working_directory: Path) -> CacheSettings | None:
+    """What `--cache` and its companions ask for; None without it. Raises UsageError."""
+    if not flags.cache:
+        return None
+    return CacheSettings(
+        place=_place(flags, outputs, working_directory),
+        ttl_s=_seconds(flags.cache_ttl),
+        rules=CacheRules(run_layers=flags.cache_run_layers.on, copy_layers=flags.cache_copy_layers.on),
+        writes=not flags.no_push_cache,
+    )
+
+
+def _place(flags: CacheFlags, outputs: Outputs, working_directory: Path) -> Reference | Path:
+    text = flags.cache_repo
+    if text.startswith(_LAYOUTS):
+        return working_directory / text.removeprefix(_LAYOUTS)
+    if text:
+        return _repository(Reference.parse(text))
+    return _default_repository(outputs.destinations if outputs.push else ())
+
+
+def _default_repository(destinations: Sequence[Reference]) -> Reference:
+    if not destinations:
+        raise UsageError(
+            "--cache without a destination to push to needs a place for the cache",
+            hint="--cache-repo names a repository, or oci:DIRECTORY",
+        )
+    first = destinations[0]
+    return Reference(first.registry, f"{first.repository}/cache")
+
+
+def _repository(reference: Reference) -> Reference:
+    if reference.tag is not None or reference.digest is not None:
+        raise UsageError(f"--cache-repo takes a repository without a tag: {reference.name}")
+    return reference
+
+
+def _seconds(text: str) -> float:
+    try:
+        nanoseconds = parse_duration_ns(text)
+    except DockerfileError as error:
+        raise UsageError(f"--cache-ttl: {error.message}", hint="write 6h, 336h or 1h30m") from error
+    if nanoseconds < 0:
+        raise UsageError(f"--cache-ttl {text} is negative")
+    return nanoseconds / 10**9

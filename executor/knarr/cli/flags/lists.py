@@ -1,0 +1,21 @@
+"""Names for several values of a repeatable flag in a row, up to `--end`."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+LISTS: Mapping[str, str] = MappingProxyType(
+    {
+        "annotations": "annotation",
+        "build-args": "build-arg",
+        "build-contexts": "build-context",
+        "destinations": "destination",
+        "insecure-registries": "insecure-registry",
+        "labels": "label",
+        "registry-maps": "registry-map",
+        "registry-mirrors": "registry-mirror",
+        "result-files": "result-file",
+        "secrets": "secret",
+        "skip-tls-verify-registries": "skip-tls-verify-registry",
+    }
+)
+"""A Tekton array can only be spliced whole: `--build-args`, `$(params.BUILD_ARGS[*])`, `--end`."""

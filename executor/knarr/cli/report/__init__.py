@@ -1,0 +1,1 @@
+"""What a build shows: lines, live progress, folds and notes for CI, a page to read afterwards."""

@@ -1,0 +1,140 @@
+"""What has happened in a build so far, as values with times.
+
+Times are seconds since the build began.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from knarr.progress import BaseResolved, BuiltLayer, CheckFound, Failed, ImageBuilt, Transfer
+
+DOWNLOAD = "download"
+UPLOAD = "upload"
+PHASES = (DOWNLOAD, "index", "extract", "run", "snapshot", "compress", UPLOAD)
+"""In the order of a build; the first and the last go on beside the others."""
+
+
+@dataclass(slots=True)
+class Span:
+    """A stretch of time; `ended_s` is None while it lasts."""
+
+    name: str
+    started_s: float
+    ended_s: float | None = None
+
+    def duration_s(self, now_s: float) -> float:
+        """How long it took, so far where it lasts."""
+        return (now_s if self.ended_s is None else self.ended_s) - self.started_s
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the cache said of a step."""
+
+    is_hit: bool
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Step:
+    """An instruction that was begun."""
+
+    stage: str
+    number: int
+    total: int
+    text: str
+    line: int
+    end_line: int
+    span: Span
+    phases: list[Span] = field(default_factory=list)
+    layer_bytes: int | None = None
+    layer_digest: str = ""
+    verdict: Verdict | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended well."""
+        return self.span.ended_s is not None
+
+    @property
+    def phase(self) -> Span | None:
+        """What it is busy with now."""
+        return self.phases[-1] if self.phases and self.phases[-1].ended_s is None else None
+
+
+@dataclass(slots=True)
+class Stage:
+    """A stage that was begun."""
+
+    index: int
+    name: str
+    base: str
+    line: int
+    steps: list[Step] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Move:
+    """A blob that was moved, or spared."""
+
+    transfer: Transfer
+    span: Span
+    done_bytes: int = 0
+    how: str = ""
+    """pulled, pushed, mounted or exists; empty while it is under way."""
+
+
+@dataclass(slots=True)
+class BuildRecord:
+    """A build."""
+
+    began_at_s: float = 0.0
+    """When it began, in seconds since 1970."""
+    ended_s: float | None = None
+    source_path: str = ""
+    source_text: str = ""
+    planned_stages: int = 0
+    planned_steps: int = 0
+    checks: list[CheckFound] = field(default_factory=list)
+    bases: list[BaseResolved] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    """In the order they were begun in."""
+    open_stages: list[Stage] = field(default_factory=list)
+    """Those that have not ended: each but the first is built in the midst of a step of the one before."""
+    verdicts: dict[tuple[int, int], Verdict] = field(default_factory=dict)
+    moves: list[Move] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    image: ImageBuilt | None = None
+    pushed: list[tuple[str, str]] = field(default_factory=list)
+    """References with digests."""
+    failure: Failed | None = None
+
+    @property
+    def steps(self) -> Iterator[Step]:
+        """All steps, in the order they were begun in."""
+        return (step for stage in self.stages for step in stage.steps)
+
+    @property
+    def step(self) -> Step | None:
+        """The step under way, or the one that ended last in the stage under way."""
+        steps = self.open_stages[-1].steps if self.open_stages else []
+        return steps[-1] if steps else None
+
+    @property
+    def steps_begun(self) -> bool:
+        """Whether there is anything to tell of."""
+        return bool(self.stages) or self.image is not None
+
+    @property
+    def failed_step(self) -> Step | None:
+        """The step that the build failed in."""
+        step = self.step
+        return step if self.failure is not None and step is not None and not step.is_done else None
+
+    def is_base(self, layer: BuiltLayer) -> bool:
+        """Whether a layer of the image is one that no step made."""
+        return all(step.layer_digest != layer.digest for step in self.steps)
+
+    def now_s(self, fallback_s: float = 0.0) -> float:
+        """When it ended; `fallback_s` where it has not."""
+        return self.ended_s if self.ended_s is not None else fallback_s

@@ -1,0 +1,28 @@
+"""Whether this program runs from the directory that an image of Knarr's own keeps it in."""
+
+import sys
+from pathlib import Path
+
+import knarr
+
+BUNDLE = Path("/knarr")
+_MARKER = BUNDLE / "image"
+"""Only the images have it."""
+_SHARED = Path("/usr")
+"""Where images keep their own programs."""
+
+
+def own_directories() -> tuple[Path, ...]:
+    """Where this program lies: its package, the interpreter, that one's library."""
+    places = {Path(knarr.__file__).resolve().parents[1], Path(sys.executable).resolve().parent}
+    return tuple(places | {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()})
+
+
+def runs_from_image() -> bool:
+    """Whether all of this program lies in the image's own directory, and needs nothing else of `/`."""
+    return _MARKER.is_file() and all(place.is_relative_to(BUNDLE) for place in own_directories())
+
+
+def is_apart() -> bool:
+    """Whether no directory of this program is one that images have too."""
+    return not any(place.is_relative_to(_SHARED) or place == Path("/") for place in own_directories())

@@ -1,0 +1,35 @@
+"""Uploads of small texts to URLs that take them by PUT, such as presigned ones of an object store."""
+
+import io
+from urllib.parse import urlsplit
+
+from knarr.errors import CorruptError, OutputError, RegistryError
+from knarr.registry.client import Client
+from knarr.registry.hosts import Endpoint
+from knarr.registry.locations import redacted
+from knarr.registry.message import Body, Request
+
+_STORED = frozenset({200, 201, 202, 204})
+
+
+def put_file(client: Client, url: str, data: bytes, *, media_type: str) -> None:
+    """PUT a text, again where that fails in passing; no credentials but the URL's own, no redirects.
+
+    Raises OutputError. Messages have no part of the URL that may be a signature.
+    """
+    parts = urlsplit(url)
+    request = Request(
+        "PUT",
+        Endpoint(parts.netloc, f"{parts.scheme}://{parts.netloc}"),
+        url,
+        f"write to {redacted(url)}",
+        headers={"Content-Type": media_type},
+        body=Body(lambda: io.BytesIO(data), len(data)),
+        accepted=_STORED,
+        is_authorised=False,
+    )
+    try:
+        with client.for_downloads() as plain:
+            plain.fetch(request)
+    except (RegistryError, CorruptError) as error:
+        raise OutputError(error.message, hint=error.hint) from error

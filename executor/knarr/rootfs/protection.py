@@ -1,0 +1,102 @@
+"""Paths of a root file system that are not the image's: never written, emptied, removed, nor in a layer."""
+
+from collections.abc import Container, Iterable
+from pathlib import PurePosixPath
+
+from knarr.rootfs.paths import Fate
+from knarr.rootfs.tree import parent_of
+
+
+class ProtectedError(Exception):
+    """A path is not ours to touch."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+class Protection:
+    """The protected paths, each with all below it, and what becomes of the directories above them.
+
+    Those directories can't go as long as something protected is in them, whatever the image has in their
+    place. So this keeps, from one layer to the next, which of them the image has no part in (`is_ghost`),
+    and where it has something else than a directory (`is_blocked`). As a filter of a tree it shows the image
+    alone.
+    """
+
+    def __init__(self, paths: Iterable[str], *, pinned: Iterable[str] = ()) -> None:
+        """`pinned` are directories that stay themselves, with nothing in them protected."""
+        self.paths = frozenset(paths)
+        pinned = frozenset(pinned)
+        self._above = {str(above) for path in (*self.paths, *pinned) for above in PurePosixPath(path).parents}
+        self._above |= pinned
+        self._above.discard(".")
+        self._ghosts = set(self._above)
+        self._blocked: set[str] = set()
+
+    def covering(self, path: str) -> str | None:
+        """The protected path that this is, or lies below."""
+        while path:
+            if path in self.paths:
+                return path
+            path = parent_of(path)
+        return None
+
+    def covers(self, path: str) -> bool:
+        """Whether a path is protected."""
+        return self.covering(path) is not None
+
+    def check(self, path: str) -> None:
+        """Raises ProtectedError for what is protected."""
+        if self.covers(path):
+            raise ProtectedError(path)
+
+    def fate(self, path: str) -> Fate:
+        """What clearing the root does with a path."""
+        if self.covers(path):
+            return Fate.KEEP
+        return Fate.DESCEND if path in self._above else Fate.REMOVE
+
+    def is_ghost(self, path: str) -> bool:
+        """Whether a directory is there only for what is protected in it."""
+        return path in self._ghosts
+
+    def is_blocked(self, path: str) -> bool:
+        """Whether a directory stands where the image has something else, or below such a one."""
+        while path and path not in self._blocked:
+            path = parent_of(path)
+        return bool(path)
+
+    def describe(self, path: str) -> None:
+        """A layer has this path: the directories above it are the image's, and itself if it is one."""
+        while path:
+            self._ghosts.discard(path)
+            path = parent_of(path)
+
+    def block(self, path: str) -> None:
+        """A layer has something else than a directory where one must stay."""
+        self._blocked.add(path)
+
+    def unblock(self, path: str) -> None:
+        """A layer has a directory there."""
+        self._blocked.discard(path)
+
+    def hide(self, path: str, *, own: Container[str] = ()) -> None:
+        """A layer deletes this directory, or all in it for the root, except for the paths in `own`."""
+        prefix = f"{path}/" if path else ""
+        for above in self._above:
+            if (above == path or above.startswith(prefix)) and above not in own:
+                self._ghosts.add(above)
+                self._blocked.discard(above)
+
+    def leaves_out(self, path: str) -> bool:
+        """Whether a scan leaves out a path with all below it."""
+        return self.covers(path) or self.is_blocked(path)
+
+    def excludes(self, path: str) -> bool:
+        """Whether a path is no part of the image; see `PathFilter`."""
+        return self.leaves_out(path) or self.is_ghost(path)
+
+    def may_include_below(self, directory: str) -> bool:
+        """False: what the image has in a directory makes that one the image's too; see `PathFilter`."""
+        return False
