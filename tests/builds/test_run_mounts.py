@@ -4,7 +4,9 @@ import os
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -312,22 +314,68 @@ def test_missing_secret(root_builder: Builder) -> None:
     )
 
 
-def test_ssh_agent(builder: Builder) -> None:
-    """The socket of the machine's agent is there to connect to; SSH_AUTH_SOCK names it."""
-    path = builder.place / "agent"
+@contextmanager
+def agent_at(path: Path) -> Iterator[None]:
+    """Something that answers every connection with what it was sent, in upper case."""
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(path))
         agent.listen()
-        path.chmod(0o666)
+
+        def serve() -> None:
+            while True:
+                connection, _ = agent.accept()
+                with connection:
+                    if (data := connection.recv(100)) == b"end":
+                        return
+                    connection.sendall(data.upper())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            with socket.socket(socket.AF_UNIX) as last:
+                last.connect(str(path))
+                last.sendall(b"end")
+            thread.join()
+
+
+def test_ssh_agent(builder: Builder) -> None:
+    """SSH_AUTH_SOCK names a socket with the mount's own look."""
+    path = builder.place / "agent"
+    with agent_at(path):
+        builder.own(path)
         result = builder.build(
             FROM
             + "RUN --mount=type=ssh test -S $SSH_AUTH_SOCK && echo $SSH_AUTH_SOCK > /name\n"
+            + "RUN --mount=type=ssh,uid=7,mode=0400 stat -c '%a %u' $SSH_AUTH_SOCK > /look\n"
             + "RUN --mount=type=ssh,id=other test -z $SSH_AUTH_SOCK && test ! -e /run/buildkit\n",
             "--ssh=default",
             env={"SSH_AUTH_SOCK": str(path)},
         )
     assert result.text("/name") == "/run/buildkit/ssh_agent.0\n"
+    assert result.text("/look") == ("400 7\n" if builder.identity is ROOT else "400 0\n")
     assert not [path for path in result.image.files if path.startswith("/run/buildkit")]
+
+
+def test_ssh_agent_answers(root_builder: Builder) -> None:
+    """Also a step's user who could not reach the agent itself."""
+    path = root_builder.place / "agent"
+    ask = (
+        "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die $!;"
+        " print $s qq(hello); $s->shutdown(1); print <$s>'"
+    )
+    with agent_at(path):
+        path.chmod(0o600)
+        result = root_builder.build(
+            "FROM debian\n"
+            f"RUN --mount=type=ssh {ask} > /answer\n"
+            "USER 7\n"
+            f"RUN --mount=type=ssh,uid=7 {ask} > /tmp/answer\n",
+            "--ssh=default",
+            env={"SSH_AUTH_SOCK": str(path)},
+        )
+    assert result.text("/answer") == result.text("/tmp/answer") == "HELLO"
 
 
 def test_cache_is_kept_for_later_builds(builder: Builder) -> None:

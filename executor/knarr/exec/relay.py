@@ -82,17 +82,19 @@ def serve(descriptor: int, behind: str) -> None:
 
 
 def _pass_on(connection: socket.socket, behind: str) -> None:
-    """Copy both ways until one side ends; never returns."""
+    """Copy both ways until both sides have ended; never returns."""
     try:
         connection.setblocking(True)  # noqa: FBT003
         with socket.socket(socket.AF_UNIX) as agent:
             agent.connect(behind)
             other = {connection: agent, agent: connection}
-            while True:
+            while other:
                 for ready in select.select(list(other), [], [])[0]:
                     data = ready.recv(_CHUNK_BYTES)
-                    if not data:
-                        os._exit(0)
-                    other[ready].sendall(data)
+                    if data:
+                        other[ready].sendall(data)
+                    else:
+                        other.pop(ready).shutdown(socket.SHUT_WR)
     except OSError:
         os._exit(1)
+    os._exit(0)
