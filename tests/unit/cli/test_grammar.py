@@ -13,6 +13,7 @@ GRAMMAR = Grammar.of(
         Flag("context", "c"),
     ],
     refused=["cache"],
+    lists={"destinations": "destination", "secrets": "secret"},
 )
 
 
@@ -36,6 +37,16 @@ GRAMMAR = Grammar.of(
         (["-"], ["--", "-"]),
         (["--no-push", "-h", "--nonsense"], ["--help"]),
         (["--destination=a=b"], ["--destination=a=b", "--"]),
+        (["--no-push="], ["--"]),
+        (["--destinations", "--end"], ["--"]),
+        (["--destinations", "a", "--end", "dir"], ["--destination=a", "--", "dir"]),
+        (
+            ["--destinations", "-d", "--no-push", "", "--x=y", "--end", "-db"],
+            [
+                *("--destination=-d", "--destination=--no-push", "--destination=", "--destination=--x=y"),
+                *("--destination=b", "--"),
+            ],
+        ),
     ],
 )
 def test_normalise(arguments: list[str], expected: list[str]) -> None:
@@ -52,6 +63,14 @@ def test_normalise(arguments: list[str], expected: list[str]) -> None:
         (["-no-push"], "unknown flag: -n in -no-push\nhint: a long flag has two dashes: --no-push"),
         (["--destination"], "flag needs an argument: --destination"),
         (["-d"], "flag needs an argument: -d"),
+        (
+            ["--destinations", "a"],
+            "the list of --destinations has no end\nhint: write --destinations A B --end",
+        ),
+        (["--destinations=a", "--end"], "--destinations takes no value behind '='"),
+        (["--secrets", "a", "--end"], "unknown flag: --secrets"),
+        (["--end"], "--end ends no list\nhint: lists are --destinations"),
+        (["--destinatons", "a"], "did you mean --destinations?"),
         (["--cache=true"], "--cache is not supported by this version of knarr"),
     ],
 )
