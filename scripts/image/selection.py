@@ -36,7 +36,7 @@ STDLIB_LEFT_OUT: Collection[str] = frozenset(
     # Protocols and formats that no image or registry has.
     "antigravity asynchat asyncio asyncore configparser dbm ftplib html imaplib mailbox mailcap modulefinder "
     "multiprocessing netrc nntplib optparse pickletools pipes plistlib poplib sched shelve smtpd smtplib "
-    "socketserver sqlite3 statistics symtable telnetlib tomllib uu wsgiref xdrlib xml xmlrpc zoneinfo "
+    "socketserver sqlite3 statistics symtable telnetlib tomllib uu wsgiref xdrlib xmlrpc zoneinfo "
     # Debian's own build data.
     "_sysconfigdata__x86_64-linux-gnu _sysconfigdata__aarch64-linux-gnu config-3.11-x86_64-linux-gnu "
     "config-3.11-aarch64-linux-gnu EXTERNALLY-MANAGED sitecustomize LICENSE.txt "
