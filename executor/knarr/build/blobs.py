@@ -32,7 +32,7 @@ class Blobs:
         self.store = store
         self._client = client
         self.reporter = client.reporter
-        self._rules = rules or LayerRules()
+        self.rules = rules or LayerRules()
         self._pool = ThreadPoolExecutor(_JOBS, thread_name_prefix="blobs")
         self._coming: dict[Digest, Future[None]] = {}
         self._lock = threading.Lock()
@@ -85,8 +85,8 @@ class Blobs:
         """Pack a layer of this build into the store."""
         self.reporter.report(Phase("compress"))
         with self.store.writer() as writer:
-            written = write_layer(map(self._rules.kept, items), writer, compression=self._rules.compression)
-        media_type = MEDIA_TYPE_OF_COMPRESSION[self._rules.compression.compression]
+            written = write_layer(map(self.rules.kept, items), writer, compression=self.rules.compression)
+        media_type = MEDIA_TYPE_OF_COMPRESSION[self.rules.compression.compression]
         descriptor = Descriptor(media_type, Digest.parse(written.digest), written.size_bytes)
         return ImageLayer(descriptor, Digest.parse(written.diff_id))
 

@@ -47,9 +47,9 @@ def build_image(
 ) -> Digest:
     """Build, push, write the outputs; the result is the manifest's digest.
 
-    Call it while the process has one thread: it may enter namespaces. A build in place calls `load_code` while
-    nobody else can have changed the files that this process may still load. Raises KnarrError; then no tag was
-    set and no output written, except for outputs that came before the one that failed.
+    Call it while the process has one thread: it may enter namespaces. A build in place calls `load_code`
+    while nobody else can have changed the files that this process may still load. Raises KnarrError; then no
+    tag was set and no output written, except for outputs that came before the one that failed.
     """
     check_outputs(request.outputs)
     data = read_dockerfile(request.dockerfile)
@@ -137,7 +137,7 @@ class Build:
     ) -> None:
         self._request = request
         self._dockerfile = dockerfile
-        self._directories = sandbox.directories
+        self._directories = replace(sandbox.directories, snapshots=request.snapshots)
         self._blobs = blobs
         self._bases = bases
         self._reporter = reporter

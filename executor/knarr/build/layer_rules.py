@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from knarr.layers.compression import CompressionSettings
+from knarr.layers.compression import Compression, CompressionSettings
 from knarr.layers.entry import LayerItem
 
 _KEPT_XATTRS = frozenset({"security.capability"})
@@ -15,6 +15,16 @@ class LayerRules:
     compression: CompressionSettings = field(default_factory=CompressionSettings)
     latest_s: int | None = None
     """Files that are younger get this time, seconds since 1970 (SOURCE_DATE_EPOCH)."""
+
+    @property
+    def key_parts(self) -> tuple[str, ...]:
+        """What makes the layers other than those of a build without flags, for keys of the layer cache."""
+        parts = {
+            f"compression {self.compression.compression.value}": self.compression.compression
+            is not Compression.GZIP,
+            f"latest {self.latest_s}": self.latest_s is not None,
+        }
+        return tuple(part for part, is_unusual in parts.items() if is_unusual)
 
     def kept(self, item: LayerItem) -> LayerItem:
         """The item as the layer has it.

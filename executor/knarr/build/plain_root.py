@@ -16,18 +16,22 @@ Apply = Callable[[Path], None]
 class PlainRoot:
     """The layers extracted into one directory that every step writes to."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, hash_content: bool = False) -> None:
         self._root = root
+        self._hash_content = hash_content
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._view: DirTree | None = None
 
     @classmethod
-    def extract(cls, directory: Path, apply: Apply) -> "PlainRoot":
-        """Make the directory by `apply`, which writes the image's layers into it."""
+    def extract(cls, directory: Path, apply: Apply, *, hash_content: bool = False) -> "PlainRoot":
+        """Make the directory by `apply`, which writes the image's layers into it.
+
+        With `hash_content`, every scan reads all files.
+        """
         root = directory / "root"
         root.mkdir(parents=True, mode=0o755)
         apply(root)
-        return cls(root)
+        return cls(root, hash_content=hash_content)
 
     def child(self, directory: Path) -> None:
         """None: a child stage extracts the layers again."""
@@ -53,15 +57,18 @@ class PlainRoot:
         `stubs` are mount points that the image lacks.
         """
         self._drop_view()
-        before = Scan.take(self._root_fd)
+        before = self._scan()
         with stubs_in(self._root_fd, stubs):
             process(self._root)
-        return changes(before, self._root_fd, Scan.take(self._root_fd))
+        return changes(before, self._root_fd, self._scan())
 
     def close(self) -> None:
         """Close what is open; the directory stays for the caller to remove."""
         self._drop_view()
         os.close(self._root_fd)
+
+    def _scan(self) -> Scan:
+        return Scan.take(self._root_fd, hash_content=self._hash_content)
 
     def _drop_view(self) -> None:
         if self._view is not None:

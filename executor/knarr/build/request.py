@@ -10,6 +10,7 @@ from knarr.build.form import ImageForm
 from knarr.build.git_program import GitProgram
 from knarr.build.output_files import OutputFile
 from knarr.build.secrets import Credentials
+from knarr.build.snapshot_rules import SnapshotRules
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 
@@ -74,6 +75,7 @@ class BuildRequest:
     """Whether times are 1970's where SOURCE_DATE_EPOCH does not say otherwise."""
     epoch_s: int | None = None
     """What the image says instead of `created_s`, see `source_date_epoch`; set by the build itself."""
+    snapshots: SnapshotRules = field(default_factory=SnapshotRules)
     cache: CacheSettings | None = None
     """None builds every step."""
     kept: tuple[Path, ...] = ()

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -12,6 +12,7 @@ from knarr.build.image import ImageLayer
 from knarr.build.inplace_root import InplaceRoot, SharedRoot
 from knarr.build.overlay_root import OverlayRoot
 from knarr.build.plain_root import PlainRoot
+from knarr.build.snapshot_rules import SnapshotRules
 from knarr.build.stubs import Stub
 from knarr.layers.entry import LayerItem
 from knarr.layers.tar_read import TarReader, read_members
@@ -68,6 +69,7 @@ class Directories:
     overlay_userxattr: bool | None
     owner_policy: OwnerPolicy
     shared: SharedRoot | None = None
+    snapshots: SnapshotRules = field(default_factory=SnapshotRules)
 
 
 class StageRoot:
@@ -172,7 +174,8 @@ class StageRoot:
         if self._current() is None:
             self._directory = self._extract()
         assert self._directory is not None
-        layer = self._blobs.write_layer(self._directory.run(self._told(process), stubs))
+        changes = self._directory.run(self._told(process), stubs)
+        layer = self._blobs.write_layer(self._directories.snapshots.keep(changes))
         self._layers.append(layer)
         return layer
 
@@ -218,7 +221,11 @@ class StageRoot:
             return self._directories.shared.extract(lambda root: self._apply(root, self._layers))
         userxattr = self._directories.overlay_userxattr
         if userxattr is None:
-            return PlainRoot.extract(self._place, lambda root: self._apply(root, self._layers))
+            return PlainRoot.extract(
+                self._place,
+                lambda root: self._apply(root, self._layers),
+                hash_content=self._directories.snapshots.hash_content,
+            )
         return OverlayRoot.extract(
             self._place, lambda root: self._apply(root, self._layers), userxattr=userxattr
         )

@@ -191,7 +191,7 @@ class StageRunner:
     ) -> tuple[StageBuild, Position]:
         state = self._plan.first_state(planned, before[0] if before else None, self._settings)
         stage = StageBuild(state.index, state.name, state.image, state.scope, state.settings)
-        return stage, before[1] if before else Position.of_base(state.image)
+        return stage, before[1] if before else Position.of_base(state.image, self._blobs.rules.key_parts)
 
     def _take(self, stage: StageBuild, instruction: Instruction) -> LayerStep | None:
         try:

@@ -3,24 +3,56 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from knarr.build.context_source import ContextSource
 from knarr.build.epoch import EPOCH_ARGUMENT
 from knarr.errors import UsageError
 
 _DEFAULT_CONTEXT = "/workspace/"
+_FETCHED = {
+    "git": "the repository",
+    "http": "the archive",
+    "https": "the archive",
+    "s3": "the bucket's archive",
+    "gs": "the bucket's archive",
+}
 
 
 def parse_context(positional: str, flag: str) -> Path:
-    """The build context's absolute path, kaniko's default where none is given; UsageError for a URL."""
+    """The absolute path of a build context that is a directory, kaniko's default where none is given.
+
+    Raises UsageError for anything else.
+    """
+    source = parse_context_source(positional, flag, "")
+    if source.is_archive or source.path is None:
+        raise UsageError(f"{positional or flag}: a directory is needed here")
+    return source.path
+
+
+def parse_context_source(positional: str, flag: str, sub_path: str) -> ContextSource:
+    """Where the build context comes from: a directory, `dir://`, `tar://FILE`, `tar://stdin`.
+
+    Raises UsageError for what would have to be fetched.
+    """
     if positional and flag:
         raise UsageError(f"two build contexts: {positional} and --context {flag}")
     text = positional or flag or _DEFAULT_CONTEXT
     scheme, separator, rest = text.partition("://")
-    if separator and scheme != "dir":
+    if not separator:
+        return ContextSource(Path(text).absolute(), sub_path=sub_path)
+    if scheme == "dir":
+        return ContextSource(Path(rest).absolute(), sub_path=sub_path)
+    if scheme == "tar":
+        path = None if rest == "stdin" else Path(rest).absolute()
+        return ContextSource(path, is_archive=True, sub_path=sub_path)
+    fetched = _FETCHED.get(scheme)
+    if fetched is None:
         raise UsageError(
-            f"the build context {text} is not a directory",
-            hint=f"this version of knarr fetches no {scheme}:// contexts: fetch it in a step before",
+            f"unknown kind of build context: {text}", hint="a directory, dir://, tar://FILE or tar://stdin"
         )
-    return Path(rest if separator else text).absolute()
+    raise UsageError(
+        f"the executor fetches no build contexts: {text}",
+        hint=f"fetch {fetched} in a step before the build; the task library has one (knarr-context)",
+    )
 
 
 def parse_build_args(values: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:

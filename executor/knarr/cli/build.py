@@ -1,23 +1,23 @@
 """`knarr build`: flags to a BuildRequest."""
 
-import errno
 import os
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from knarr.build.builder import build_image
 from knarr.build.context import find_dockerfile
+from knarr.build.context_source import ContextSource
 from knarr.build.contexts import ContextKey, NamedContext, parse_named_context
-from knarr.build.request import BuildRequest
-from knarr.cli.arguments import parse_build_args, parse_context, with_epoch
+from knarr.build.request import BuildRequest, Outputs
+from knarr.cli.arguments import parse_build_args, parse_context_source, with_epoch
 from knarr.cli.cache import read_cache
 from knarr.cli.command import Command
+from knarr.cli.compatibility import report_needless, snapshot_rules, work_directory
 from knarr.cli.environment import find_git, this_platform, work_directory_parent
 from knarr.cli.flags.cache import CacheFlags
 from knarr.cli.flags.context import ContextFlags
@@ -28,13 +28,16 @@ from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.refused import REFUSED
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.results import ResultFlags
+from knarr.cli.flags.snapshots import SnapshotFlags
+from knarr.cli.flags.upkeep import UpkeepFlags
 from knarr.cli.grammar import parse_pair
 from knarr.cli.outputs import read_outputs, report_old_flags, target_platform
 from knarr.cli.preload import load_everything
 from knarr.cli.registries import open_client
 from knarr.cli.report.session import ReportSession
 from knarr.cli.secrets import read_credentials
-from knarr.errors import OutputError
+from knarr.cli.work_directory import open_work_directory
+from knarr.errors import UsageError
 from knarr.progress import Reporter
 
 GROUPS = (
@@ -45,10 +48,10 @@ GROUPS = (
     CacheFlags,
     IsolationFlags,
     MountFlags,
+    SnapshotFlags,
+    UpkeepFlags,
     LogFlags,
 )
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def run_build(arguments: Sequence[str]) -> int:
@@ -56,65 +59,81 @@ def run_build(arguments: Sequence[str]) -> int:
     return Command("build", GROUPS, _build, refused=REFUSED).run(arguments)
 
 
-def _build(
-    source: ContextFlags,
-    output: OutputFlags,
-    results: ResultFlags,
-    registries: RegistryFlags,
-    caching: CacheFlags,
-    isolation: IsolationFlags,
-    mounts: MountFlags,
-    log: LogFlags,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class BuildFlags:
+    """The flags of one build, in the order of GROUPS."""
+
+    source: ContextFlags
+    output: OutputFlags
+    results: ResultFlags
+    registries: RegistryFlags
+    caching: CacheFlags
+    isolation: IsolationFlags
+    mounts: MountFlags
+    snapshots: SnapshotFlags
+    upkeep: UpkeepFlags
+    log: LogFlags
+
+
+def _build(*groups: Any) -> int:
     """Build an image from a Dockerfile, then push it or write it to files."""
-    with ReportSession.of(log, os.environ, sys.stderr, token=token_hex(16)) as reporter:
-        return _build_and_tell(source, output, results, registries, caching, isolation, mounts, log, reporter)
+    flags = BuildFlags(*groups)
+    with ReportSession.of(flags.log, os.environ, sys.stderr, token=token_hex(16)) as reporter:
+        return _build_and_tell(flags, dict(os.environ), reporter)
 
 
-def _build_and_tell(
-    source: ContextFlags,
-    output: OutputFlags,
-    results: ResultFlags,
-    registries: RegistryFlags,
-    caching: CacheFlags,
-    isolation: IsolationFlags,
-    mounts: MountFlags,
-    log: LogFlags,
-    reporter: Reporter,
-) -> int:
-    environment = dict(os.environ)
-    report_old_flags(output, reporter)
-    outputs = read_outputs(output, results, environment, Path.cwd())
-    context = parse_context(source.context_path, source.context)
+def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter: Reporter) -> int:
+    report_old_flags(flags.output, reporter)
+    report_needless(flags.snapshots, flags.upkeep, reporter)
+    outputs = read_outputs(flags.output, flags.results, environment, Path.cwd())
+    source = _context_source(flags.source)
+    parent = work_directory(flags.upkeep, environment) or work_directory_parent(environment)
     with (
-        _work_directory(environment) as work,
-        open_client(environment, reporter, registries) as client,
+        open_work_directory(parent) as work,
+        open_client(environment, reporter, flags.registries) as client,
     ):
-        request = BuildRequest(
-            context=context,
-            dockerfile=find_dockerfile(source.dockerfile, context, Path.cwd()),
-            outputs=outputs,
-            work_dir=work,
-            created_s=int(time.time()),
-            platform=target_platform(output, this_platform()),
-            build_platform=this_platform(),
-            reproducible=output.reproducible.on,
-            build_args=with_epoch(parse_build_args(source.build_arg, environment), environment),
-            labels=tuple(parse_pair(text, "--label") for text in source.label),
-            target=source.target or None,
-            isolation=isolation.isolation,
-            force=isolation.force.on,
-            contexts=_named_contexts(mounts),
-            credentials=read_credentials(mounts.secret, mounts.ssh, environment),
-            cache=read_cache(caching, outputs, Path.cwd()),
-            mount_cache_dir=_path(mounts.mount_cache_dir),
-            git=find_git(environment),
-            kept=(Path(log.report).absolute(),) if log.report else (),
-        )
+        context = source.open(work, sys.stdin.buffer)
+        request = _request(flags, environment, outputs, context, work)
         digest = build_image(request, client, reporter, load_code=load_everything)
     if not any(file.is_stdout for file in outputs.files):
         print(digest)
     return 0
+
+
+def _request(
+    flags: BuildFlags, environment: Mapping[str, str], outputs: Outputs, context: Path, work: Path
+) -> BuildRequest:
+    return BuildRequest(
+        context=context,
+        dockerfile=find_dockerfile(flags.source.dockerfile, context, Path.cwd()),
+        outputs=outputs,
+        work_dir=work,
+        created_s=int(time.time()),
+        platform=target_platform(flags.output, this_platform()),
+        build_platform=this_platform(),
+        reproducible=flags.output.reproducible.on,
+        build_args=with_epoch(parse_build_args(flags.source.build_arg, environment), environment),
+        labels=tuple(parse_pair(text, "--label") for text in flags.source.label),
+        target=flags.source.target or None,
+        isolation=flags.isolation.isolation,
+        force=flags.isolation.force.on,
+        contexts=_named_contexts(flags.mounts),
+        credentials=read_credentials(flags.mounts.secret, flags.mounts.ssh, environment),
+        snapshots=snapshot_rules(flags.snapshots),
+        cache=read_cache(flags.caching, outputs, Path.cwd()),
+        mount_cache_dir=_path(flags.mounts.mount_cache_dir),
+        git=find_git(environment),
+        kept=(Path(flags.log.report).absolute(),) if flags.log.report else (),
+    )
+
+
+def _context_source(flags: ContextFlags) -> ContextSource:
+    source = parse_context_source(flags.context_path, flags.context, flags.context_sub_path)
+    if source.path is None and source.is_archive and sys.stdin.isatty():
+        raise UsageError(
+            "--context tar://stdin: standard input is a terminal", hint="pipe an archive into it"
+        )
+    return source
 
 
 def _named_contexts(flags: MountFlags) -> dict[ContextKey, NamedContext]:
@@ -123,27 +142,3 @@ def _named_contexts(flags: MountFlags) -> dict[ContextKey, NamedContext]:
 
 def _path(text: str) -> Path | None:
     return Path(text).absolute() if text else None
-
-
-@contextmanager
-def _work_directory(environment: Mapping[str, str]) -> Iterator[Path]:
-    parent = work_directory_parent(environment)
-    try:
-        path = Path(tempfile.mkdtemp(prefix="knarr-", dir=parent))
-    except OSError as error:
-        raise OutputError(
-            f"can't make a work directory in {parent}: {error.strerror}",
-            hint="KNARR_DIR names a directory on a disk with room, not on an overlay",
-        ) from error
-    try:
-        yield path
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise OutputError(
-            f"the work directory {path} can't hold the build: {error.strerror}",
-            hint="KNARR_DIR names a directory on a disk with room",
-        ) from error
-    finally:
-        for _ in range(2):  # a transfer that was given up may put one more file there
-            shutil.rmtree(path, ignore_errors=True)

@@ -11,7 +11,7 @@ from knarr.build.output_files import OutputFile
 from knarr.build.request import Outputs
 from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.results import ResultFlags
-from knarr.cli.grammar import parse_pair
+from knarr.cli.grammar import parse_bool, parse_pair
 from knarr.errors import UsageError
 from knarr.layers.compression import Compression, CompressionSettings, new_compressor
 from knarr.oci.platform import Platform
@@ -31,7 +31,7 @@ def read_outputs(
     """What the flags ask for, paths from `directory`. Raises UsageError."""
     outputs = Outputs(
         destinations=tuple(_destination(text) for text in flags.destination),
-        push=not flags.no_push,
+        push=not _is_push_off(flags, environment),
         tar_path=_path(flags.tar_path or flags.old_tar_path, directory),
         oci_layout_path=_path(flags.oci_layout_path, directory),
         files=tuple(_files(files, environment, directory)),
@@ -46,6 +46,12 @@ def read_outputs(
         if file.text in _OF_NAMES and not outputs.destinations:
             raise UsageError(f"{file.flag} needs a --destination, whose name it writes")
     return outputs
+
+
+def _is_push_off(flags: OutputFlags, environment: Mapping[str, str]) -> bool:
+    """KANIKO_NO_PUSH comes before the flag, as in kaniko."""
+    text = environment.get("KANIKO_NO_PUSH", "")
+    return parse_bool(text) if text else flags.no_push.on
 
 
 def target_platform(flags: OutputFlags, machine: Platform) -> Platform:

@@ -113,7 +113,7 @@ class Client:
         return client
 
     def for_lookups(self) -> "Client":
-        """One for questions whose answer is worth no long wait: one try, short patience. The caller closes it."""
+        """One for questions whose answer is worth no long wait: one try. The caller closes it."""
         client = Client(
             rules=self.rules,
             credentials=self._credentials,

@@ -35,9 +35,12 @@ def chain_id(diff_ids: Iterable[Digest]) -> str:
     return digest_parts([VERSION, "layers", *(str(diff_id) for diff_id in diff_ids)])
 
 
-def base_key(diff_ids: Iterable[Digest], platform: str) -> str:
-    """The key of a stage before its first step: the base's content, not its date or labels."""
-    return digest_parts([VERSION, "base", platform, chain_id(diff_ids)])
+def base_key(diff_ids: Iterable[Digest], platform: str, rules: Iterable[Part] = ()) -> str:
+    """The key of a stage before its first step: the base's content, not its date or labels.
+
+    `rules` is what makes all layers of the build other than usual.
+    """
+    return digest_parts([VERSION, "base", platform, chain_id(diff_ids), *rules])
 
 
 def step_key(below: str, inputs: Iterable[Part]) -> str:

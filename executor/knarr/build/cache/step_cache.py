@@ -43,9 +43,9 @@ class Position:
     state: str
 
     @classmethod
-    def of_base(cls, image: Image) -> "Position":
-        """A stage before its first step."""
-        key = base_key((layer.diff_id for layer in image.layers), str(image.config.platform))
+    def of_base(cls, image: Image, rules: Iterable[str] = ()) -> "Position":
+        """A stage before its first step; `rules` as in `base_key`."""
+        key = base_key((layer.diff_id for layer in image.layers), str(image.config.platform), rules)
         return cls(key, key)
 
 

@@ -11,7 +11,12 @@ class ContextFlags:
     """Build context, Dockerfile, target, arguments."""
 
     context_path: Annotated[str, argument("[CONTEXT]", "Build context: a directory.")] = ""
-    context: Annotated[str, value("context", "Build context: a directory.", short="c")] = ""
+    context: Annotated[
+        str, value("context", "Build context: a directory, tar://FILE or tar://stdin.", short="c")
+    ] = ""
+    context_sub_path: Annotated[
+        str, value("context-sub-path", "Directory within the context that is the context.")
+    ] = ""
     dockerfile: Annotated[
         str,
         value(

@@ -80,7 +80,7 @@ def _step_row(step: Step, record: BuildRecord, now_s: float) -> Sequence[str]:
         failed + _code(one_line(step.text, _TEXT_LIMIT)),
         format_seconds(step.span.duration_s(now_s)),
         format_bytes(step.layer_bytes) if step.layer_bytes is not None else "",
-        _entities(visible(cache_word(step))),
+        _code(cache_word(step)),
     )
 
 
@@ -110,4 +110,4 @@ def _code(text: str) -> str:
 
 def _entities(text: str) -> str:
     """Every character that Markdown, HTML or GitHub gives a meaning, as a number."""
-    return "".join(c if c.isalnum() or c in " -/:=,\n" else f"&#{ord(c)};" for c in text)
+    return "".join(c if c.isalnum() or c in " -/=,\n" else f"&#{ord(c)};" for c in text)

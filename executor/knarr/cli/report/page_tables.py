@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from knarr.cli.report.markup import Markup, element, join
 from knarr.cli.report.quantities import format_bytes, format_seconds, plural
 from knarr.cli.report.record import BuildRecord, Step
-from knarr.cli.report.text import one_line, short_digest
+from knarr.cli.report.text import one_line, short_hex
 from knarr.cli.report.totals import Totals
 
 _TEXT_LIMIT = 100
@@ -31,7 +31,7 @@ def layers_card(record: BuildRecord, totals: Totals) -> Markup:
                 _number(format_bytes(layer.size_bytes)),
                 element("td", element("div", share, class_="track"), class_="bar"),
                 element("td", of),
-                element("td", element("code", short_digest(layer.digest), title=layer.digest)),
+                element("td", element("code", short_hex(layer.digest), title=layer.digest)),
             )
         )
     head = f"Layers by size: {plural(totals.layers, 'layer')}, {format_bytes(totals.image_bytes)}"
@@ -62,7 +62,7 @@ def moves_card(record: BuildRecord) -> Markup:
             _number(format_bytes(move.transfer.size_bytes)),
             _number(format_seconds(move.span.duration_s(record.now_s()))),
             element("td", element("code", move.transfer.repository)),
-            element("td", element("code", short_digest(move.transfer.digest), title=move.transfer.digest)),
+            element("td", element("code", short_hex(move.transfer.digest), title=move.transfer.digest)),
         )
         for move in record.moves
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from knarr.cli.report.markup import Markup, element, join
 from knarr.cli.report.quantities import format_bytes, format_rate, format_seconds
 from knarr.cli.report.record import DOWNLOAD, PHASES, UPLOAD, BuildRecord, Move, Span, Stage, Step
-from knarr.cli.report.text import one_line, short_digest
+from knarr.cli.report.text import one_line, short_hex
 from knarr.cli.report.totals import Totals
 
 _TICK_STEPS = (1, 2, 5)
@@ -102,7 +102,7 @@ def _move(move: Move, whole_s: float) -> Markup:
     transfer, took_s = move.transfer, move.span.duration_s(whole_s)
     size = format_bytes(transfer.size_bytes)
     rate = format_rate(move.done_bytes, took_s)
-    label = element("code", short_digest(transfer.digest).removeprefix("sha256:"), title=transfer.digest)
+    label = element("code", short_hex(transfer.digest), title=transfer.digest)
     facts = " · ".join(each for each in (size, rate) if each)
     bar = _bar(move.span, _PHASE_OF[transfer.direction] if move.how else "cut", whole_s)
     return _row(join(label, element("span", f" {facts}", class_="soft")), [bar], format_seconds(took_s))

@@ -2,7 +2,7 @@
 
 from knarr.cli.report.quantities import format_bytes, format_rate, format_seconds, plural
 from knarr.cli.report.record import BuildRecord, Move
-from knarr.cli.report.text import one_line, short_digest
+from knarr.cli.report.text import one_line, short_hex
 
 _MOST_MOVES = 4
 _BAR = 20
@@ -23,7 +23,7 @@ def _step(record: BuildRecord, now_s: float, width: int) -> str:
     done = sum(each.is_done for each in record.steps)
     count = f"[{done}/{max(record.planned_steps, done)}] " if record.planned_steps else ""
     if step is None or step.is_done:
-        return f"{count}{format_seconds(now_s)}" if count else ""
+        return ""
     phase = step.phase
     doing = f"{phase.name} " if phase is not None else ""
     tail = f"  {doing}{format_seconds(now_s - step.span.started_s)}"
@@ -39,9 +39,7 @@ def _move(move: Move, now_s: float, width: int) -> str:
     share = min(1.0, done / size) if size else 1.0
     filled = round(share * _BAR)
     bar = f"[{'#' * filled}{'-' * (_BAR - filled)}] " if width >= 72 else ""
-    head = (
-        f"  {_WORDS[move.transfer.direction]} {short_digest(move.transfer.digest).removeprefix('sha256:')} "
-    )
+    head = f"  {_WORDS[move.transfer.direction]} {short_hex(move.transfer.digest)} "
     rate = format_rate(done, move.span.duration_s(now_s))
     return f"{head}{bar}{share:4.0%} of {format_bytes(size)}  {rate}"
 

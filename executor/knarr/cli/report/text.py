@@ -30,6 +30,11 @@ def short_digest(digest: str) -> str:
     return digest[:19]
 
 
+def short_hex(digest: str) -> str:
+    """The same without the algorithm."""
+    return short_digest(digest).rpartition(":")[2]
+
+
 def _visible(character: str) -> str:
     if character in _KEPT or (character.isprintable() and character not in _DIRECTION_MARKS):
         return character
