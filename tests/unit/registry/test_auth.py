@@ -1,11 +1,14 @@
 import base64
 import json
+import os
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from knarr.errors import AuthError, CorruptError, RegistryError
 from knarr.registry.client import Client
+from knarr.registry.credential_helper import CredentialHelpers
 from knarr.registry.credentials import Credentials, CredentialStore
 from knarr.registry.message import Request, pull_scope, push_scope
 from support.faulty_registry import Answer, Asked, FaultyRegistry
@@ -251,3 +254,26 @@ def test_credentials_of_one_registry_are_not_for_another() -> None:
             with pytest.raises(AuthError):
                 _ask(client, registry)
         assert all("authorization" not in asked.headers for asked in registry.asked)
+
+
+def test_sealed_client_runs_no_helper_but_knows_what_it_knew(tmp_path: Path) -> None:
+    program = tmp_path / "docker-credential-mine"
+    program.write_text(
+        '#!/bin/sh\necho x >> "$LOG"; echo "{\\"Username\\":\\"bob\\",\\"Secret\\":\\"s\\"}"\n'
+    )
+    program.chmod(0o755)
+    helpers = CredentialHelpers(str(tmp_path), {"PATH": os.defpath, "LOG": str(tmp_path / "log")})
+    store = CredentialStore.parse(b'{"credsStore": "mine"}', "config.json", helpers=helpers)
+    challenge = Answer(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+
+    def script(asked: Asked) -> Answer:
+        return Answer(200, b"well") if "authorization" in asked.headers else challenge
+
+    with FaultyRegistry(script) as registry, Client(credentials=store) as client:
+        client.find_credentials(registry.host, "team/app")
+        client.seal_credentials()
+        assert _ask(client, registry) == b"well"
+    with FaultyRegistry(script) as other, Client(credentials=store) as client:
+        with pytest.raises(AuthError, match="docker-credential-mine was not asked"):
+            _ask(client, other)
+    assert (tmp_path / "log").read_text() == "x\n"
