@@ -121,6 +121,17 @@ def test_reproducible_without_an_epoch(builds: Builds) -> None:
     assert own_created(later) == {EPOCH}
 
 
+def test_cached_layers_of_other_times_are_not_taken(builds: Builds, tmp_path: Path) -> None:
+    cache = ["--cache", "--cache-copy-layers", f"--cache-repo=oci:{tmp_path}/cache"]
+    dockerfile = "FROM scratch\nCOPY new /\n"
+    environment = {"SOURCE_DATE_EPOCH": str(EPOCH_S)}
+    plain = flat(builds, *cache, dockerfile=dockerfile)
+    image = flat(builds, *cache, dockerfile=dockerfile, environment=environment)
+    assert plain.files["/new"].mtime_s > image.files["/new"].mtime_s == EPOCH_S
+    again = flat(builds, *cache, dockerfile=dockerfile, environment=environment)
+    assert again.config == image.config
+
+
 @pytest.mark.parametrize("text", ["now", "-1", "1.5", "0x10", "1 ", "context"])
 def test_no_number(builds: Builds, text: str) -> None:
     result = builds.build(
