@@ -90,8 +90,12 @@ class Client:
         self._transport.close()
 
     def prepare(self) -> None:
-        """Read now what connections need from files, which may change or go. Raises RegistryError."""
-        self._transport.prepare()
+        """Read now what connections need from files, which may change or go. Raises RegistryError.
+
+        Credential helpers are not run any more: a step may change them, too. What they said stays known.
+        """
+        self._transport.prepare(self.rules.host_settings())
+        self._authorizer.seal()
 
     def for_downloads(self) -> "Client":
         """One for hosts that are no registries: no credentials, and certificates are checked whatever was
@@ -131,10 +135,6 @@ class Client:
     def find_credentials(self, registry: str, repository: str) -> None:
         """Look credentials up now, those of a helper program with them; the registry is not asked."""
         self._authorizer.find(registry, repository)
-
-    def seal_credentials(self) -> None:
-        """Run no credential helper from now on: a step may have changed it. What is known stays."""
-        self._authorizer.seal()
 
     def fetch(self, request: Request, *, limit_bytes: int = MAX_MANIFEST_BYTES) -> Reply:
         """Send a request, read its answer whole. Raises RegistryError; CorruptError beyond the limit."""

@@ -30,10 +30,11 @@ class CredentialHelpers:
     """Directories as in PATH; empty: no helper can be run."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 30.0
+    _known: dict[tuple[str, str], HelperAnswer] = field(default_factory=dict, repr=False, compare=False)
     _sealed: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def seal(self) -> None:
-        """Run no program any more: from now on somebody else may have put it there."""
+        """Run no program any more, what is known stays: from now on somebody else may have put it there."""
         self._sealed.set()
 
     def has(self, helper: str) -> bool:
@@ -42,13 +43,19 @@ class CredentialHelpers:
 
     def get(self, helper: str, server: str) -> HelperAnswer:
         """Ask `docker-credential-HELPER get`; never raises, a helper that fails is a note."""
+        known = self._known.get((helper, server))
+        if known is not None and self._sealed.is_set():
+            return known
         result = self._run(helper, "get", server.encode())
         if isinstance(result, str):
             return HelperAnswer(note=result)
         program = f"docker-credential-{helper}"
         if result.returncode != 0:
             return _failure(program, result)
-        return _parse(program, result.stdout)
+        answer = _parse(program, result.stdout)
+        if answer.secret:
+            self._known[helper, server] = answer
+        return answer
 
     def store(self, helper: str, server: str, username: str, secret: str) -> str | None:
         """Have `docker-credential-HELPER store` keep credentials; what went wrong, or None."""

@@ -18,6 +18,8 @@ _HUB_SERVER = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"
 _API_PATHS = ("v1", "v2")
 _SHOWN_KEYS = 20
+_HELPER_LIFE_S = 900.0
+"""How long a helper's answer is used: clouds' passwords end, and no answer says when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def ask_helper(helpers: CredentialHelpers, helper: str, registry: str) -> Lookup
         return Lookup(notes=(answer.note,) if answer.note else ())
     if answer.username == _TOKEN_USER:
         return Lookup(Credentials(source, identity_token=answer.secret))
-    return Lookup(Credentials(source, answer.username, answer.secret))
+    return Lookup(Credentials(source, answer.username, answer.secret), life_s=_HELPER_LIFE_S)
 
 
 def server_name(registry: str) -> str:

@@ -61,7 +61,7 @@ class EcrProvider:
                 notes = (f"ecr: {error.message}",)
         if self.helpers.has(_PROGRAM):
             found = ask_helper(self.helpers, _PROGRAM, registry)
-            return Lookup(found.credentials, (*notes, *found.notes), found.remarks)
+            return Lookup(found.credentials, (*notes, *found.notes), found.remarks, found.life_s)
         why = "neither AWS_ACCESS_KEY_ID nor AWS_WEB_IDENTITY_TOKEN_FILE is set, docker-credential-ecr-login "
         return Lookup(notes=notes, remarks=() if notes else (f"ecr: {why}is not installed",))
 

@@ -108,6 +108,11 @@ class HostRules:
             client_certificate=_value_of(self.client_certificates, name),
         )
 
+    def host_settings(self) -> frozenset[TlsSettings]:
+        """The settings of all hosts that have certificates of their own."""
+        hosts = (*self.ca_files, *self.client_certificates)
+        return frozenset(self.tls(host, verify=verify) for host in hosts for verify in (True, False))
+
     def _pull_endpoint(self, registry: str) -> Endpoint:
         endpoint = self._endpoint(registry, insecure=self.insecure_pull)
         return dataclasses.replace(endpoint, verify=not self.skip_verify_pull)

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,13 +116,15 @@ class Transport:
         self._clock = clock
         self.trusted: bytes | None = None
         """The system's certificates, where `prepare` has read them; their files are needed no more then."""
+        self._prepared: dict[TlsSettings, ssl.SSLContext] = {}
         self._lock = threading.Lock()
         self._pools: dict[tuple[TlsSettings | None, str | None], httpx2.HTTPTransport] = {}
 
-    def prepare(self) -> None:
-        """Read the system's certificates into memory. Raises RegistryError."""
+    def prepare(self, settings: Iterable[TlsSettings] = ()) -> None:
+        """Read the system's certificates into memory, and those of these settings. Raises RegistryError."""
         context = self._context(TlsSettings())
         self.trusted = b"".join(context.get_ca_certs(binary_form=True))
+        self._prepared = {each: self._context(each) for each in settings}
         with suppress(OSError):  # the C library reads how it resolves names when it first does
             socket.getaddrinfo("localhost", 443, type=socket.SOCK_STREAM)
 
@@ -186,6 +188,8 @@ class Transport:
         return pool
 
     def _context(self, tls: TlsSettings) -> ssl.SSLContext:
+        if tls in self._prepared:
+            return self._prepared[tls]
         try:
             # Not create_default_context: that takes SSLKEYLOGFILE from the environment.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -256,7 +256,7 @@ def test_credentials_of_one_registry_are_not_for_another() -> None:
         assert all("authorization" not in asked.headers for asked in registry.asked)
 
 
-def test_sealed_client_runs_no_helper_but_knows_what_it_knew(tmp_path: Path) -> None:
+def test_prepared_client_runs_no_helper_but_knows_what_it_knew(tmp_path: Path) -> None:
     program = tmp_path / "docker-credential-mine"
     program.write_text(
         '#!/bin/sh\necho x >> "$LOG"; echo "{\\"Username\\":\\"bob\\",\\"Secret\\":\\"s\\"}"\n'
@@ -271,9 +271,29 @@ def test_sealed_client_runs_no_helper_but_knows_what_it_knew(tmp_path: Path) -> 
 
     with FaultyRegistry(script) as registry, Client(credentials=store) as client:
         client.find_credentials(registry.host, "team/app")
-        client.seal_credentials()
+        client.prepare()
         assert _ask(client, registry) == b"well"
     with FaultyRegistry(script) as other, Client(credentials=store) as client:
         with pytest.raises(AuthError, match="docker-credential-mine was not asked"):
             _ask(client, other)
     assert (tmp_path / "log").read_text() == "x\n"
+
+
+def test_helper_is_asked_again_after_a_while(tmp_path: Path) -> None:
+    program = tmp_path / "docker-credential-mine"
+    program.write_text(
+        '#!/bin/sh\necho x >> "$LOG"; echo "{\\"Username\\":\\"bob\\",\\"Secret\\":\\"s\\"}"\n'
+    )
+    program.chmod(0o755)
+    helpers = CredentialHelpers(str(tmp_path), {"PATH": os.defpath, "LOG": str(tmp_path / "log")})
+    store = CredentialStore.parse(b'{"credsStore": "mine"}', "config.json", helpers=helpers)
+    challenge = Answer(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+    now = [0.0]
+
+    def script(asked: Asked) -> Answer:
+        return Answer(200, b"well") if "authorization" in asked.headers else challenge
+
+    with FaultyRegistry(script) as registry, Client(credentials=store, clock=lambda: now[0]) as client:
+        for now[0] in (0, 800, 901):
+            _ask(client, registry)
+    assert (tmp_path / "log").read_text() == "x\nx\n"

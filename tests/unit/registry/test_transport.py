@@ -76,3 +76,19 @@ def test_http_location_behind_tls_stays_https(certificates: Certificates) -> Non
         with Client(rules=HostRules(ca_files={registry.host: certificates.ca})) as client:
             check_push(client, Reference.parse(f"{registry.host}/team/app"))
     assert registry.lines[-1] == "DELETE /v2/team/app/blobs/uploads/1?_state=x"
+
+
+def test_files_are_needed_no_more_after_prepare(
+    tmp_path: Path, certificates: Certificates, strict: ssl.SSLContext
+) -> None:
+    copies = Certificates(*(tmp_path / name for name in ("ca", "certificate", "key")))
+    for source, copy in zip(vars(certificates).values(), vars(copies).values(), strict=True):
+        copy.write_bytes(source.read_bytes())
+    pair = ClientCertificate(copies.certificate, copies.key)
+    with FaultyRegistry(lambda asked: Answer(200, b"well"), tls=strict) as registry:
+        rules = HostRules(ca_files={registry.host: copies.ca}, client_certificates={registry.host: pair})
+        with Client(rules=rules) as client:
+            client.prepare()
+            for copy in vars(copies).values():
+                copy.unlink()
+            assert _ask(client, registry) == b"well"
