@@ -23,7 +23,8 @@ from scripts.image.tree import lay_out
 
 from knarr.build.builder import build_image
 from knarr.build.request import BuildRequest, Outputs
-from knarr.cli.report import PlainReporter, parse_verbosity
+from knarr.cli.flags.logging import LogFlags
+from knarr.cli.report.session import ReportSession
 from knarr.oci.reference import Reference
 from knarr.registry.client import Client
 from knarr.version import __version__
@@ -101,7 +102,8 @@ def _build(
             target=stage,
             isolation="none",
         )
-        build_image(request, client, PlainReporter(sys.stderr, verbosity=parse_verbosity("warn")))
+        with ReportSession.of(LogFlags(verbosity="warn"), {}, sys.stderr, token="") as reporter:
+            build_image(request, client, reporter)
 
 
 if __name__ == "__main__":

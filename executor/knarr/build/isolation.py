@@ -143,7 +143,7 @@ def _launch(spec: RunSpec) -> None:
 def _hint(status: int) -> str:
     number = status - 128
     if number not in {*signal.Signals}:
-        return "its output is above"
+        return "its output is in the log above"
     name = signal.Signals(number).name
     why = "; want of memory ends processes so" if number == signal.SIGKILL else ""
     return f"{status} is 128 + {number}: {name} killed it, or a process of its own{why}"

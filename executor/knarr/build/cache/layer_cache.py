@@ -61,6 +61,7 @@ class LayerCache:
         """Begin to look keys up."""
         for key in keys:
             if key not in self._lookups and not self._given_up:
+                self._reporter.report(Note(f"Checking for cached layer {self._backend.name}:{key}..."))
                 self._lookups[key] = self._pool.submit(partial(self._backend.find, key))
 
     def has(self, key: str) -> bool:
@@ -134,6 +135,7 @@ class LayerCache:
             )
 
     def _keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
+        self._reporter.report(Note(f"Pushing layer {self._backend.name}:{entry.keys[0]} to cache now"))
         try:
             self._backend.keep(entry, open_layer)
         except KnarrError as error:

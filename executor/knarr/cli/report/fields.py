@@ -8,8 +8,8 @@ from knarr.cli.report.text import visible
 from knarr.progress import Event, Note, SourceRead
 
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_UNTOLD = frozenset({"text", "message", "hint", "detail", "reason", "base"})
-"""Part of the message, or too long to say twice."""
+_UNTOLD = frozenset({"text", "message", "hint"})
+"""They are the message."""
 
 
 def fields_of(event: Event) -> dict[str, Any]:

@@ -74,9 +74,10 @@ class Printer:
         if RANKS[level] >= self._rank:
             self._write(self._clean(self._format.render(moment, level, text, fields or {})), moment)
 
-    def close(self) -> None:
-        """Nothing comes any more."""
+    def close(self, moment: Moment) -> None:
+        """No event comes any more; `say` may be called still."""
         self._take_back()
+        self._end_fold(moment)
         self._outlet.close()
 
     def _message(self, event: Event, record: BuildRecord, moment: Moment) -> None:

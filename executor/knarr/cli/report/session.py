@@ -93,7 +93,7 @@ class ReportSession:
             if error is not None:
                 self._fail(failure_of(error))
             self._recorder.end()
-            self._printer.close()
+            self._printer.close(self._moment())
             record = self._recorder.record
             if record.steps_begun:
                 self._conclude(record, Totals.of(record, self._recorder.now_s))

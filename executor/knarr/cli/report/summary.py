@@ -19,7 +19,7 @@ def summary_lines(record: BuildRecord, totals: Totals) -> list[str]:
     untold = totals.steps - len(told)
     if untold:
         lines.append(f"{plural(untold, 'more step')} in no time, without a layer")
-    return [*(line.rstrip() for line in lines), *_sums(totals)]
+    return [*(line.rstrip() for line in lines), *_sums(record, totals)]
 
 
 def summary_fields(record: BuildRecord, totals: Totals) -> dict[str, Any]:
@@ -74,11 +74,12 @@ def _step(step: Step, now_s: float) -> str:
     return f"{title:{_TITLE_WIDTH}} {took:>7} {layer:>8}  {cache_word(step)}"
 
 
-def _sums(totals: Totals) -> Iterator[str]:
+def _sums(record: BuildRecord, totals: Totals) -> Iterator[str]:
     if totals.phases:
         yield "time: " + ", ".join(f"{name} {format_seconds(took)}" for name, took in totals.phases)
-    new, base = format_bytes(totals.new_bytes), format_bytes(totals.image_bytes - totals.new_bytes)
-    yield f"image: {plural(totals.layers, 'layer')}, {new} new, {base} of the base"
+    if record.image is not None:
+        new, base = format_bytes(totals.new_bytes), format_bytes(totals.image_bytes - totals.new_bytes)
+        yield f"image: {plural(totals.layers, 'layer')}, {new} new, {base} of the base"
     moved = {"pulled": totals.pulled, "sent": totals.sent, "spared": totals.spared}
     told = [f"{word} {traffic_words(traffic)}" for word, traffic in moved.items() if traffic.blobs]
     if told:
