@@ -34,7 +34,7 @@ STDLIB_LEFT_OUT: Collection[str] = frozenset(
     "aifc chunk cgi cgitb cmd colorsys crypt curses imghdr msilib nturl2path ossaudiodev pty sndhdr sunau "
     "tkinter tty wave webbrowser "
     # Protocols and formats that no image or registry has.
-    "antigravity asynchat asyncio asyncore configparser dbm ftplib html imaplib mailbox mailcap modulefinder "
+    "antigravity asynchat asyncio asyncore configparser dbm ftplib imaplib mailbox mailcap modulefinder "
     "multiprocessing netrc nntplib optparse pickletools pipes plistlib poplib sched shelve smtpd smtplib "
     "socketserver sqlite3 statistics symtable telnetlib tomllib uu wsgiref xdrlib xmlrpc zoneinfo "
     # Debian's own build data.
