@@ -19,8 +19,13 @@ def put_image(host: str, repository: str, tag: str, config: Json, layers: Sequen
         "config": put_blob(host, repository, json.dumps(config).encode(), CONFIG_TYPE),
         "layers": list(layers),
     }
+    put_manifest(host, repository, tag, json.dumps(manifest).encode(), MANIFEST_TYPE)
+
+
+def put_manifest(host: str, repository: str, tag: str, content: bytes, media_type: str) -> None:
+    """Put a manifest or index with these very bytes."""
     url = f"http://{host}/v2/{repository}/manifests/{tag}"
-    _send("PUT", url, json.dumps(manifest).encode(), {"Content-Type": MANIFEST_TYPE})
+    _send("PUT", url, content, {"Content-Type": media_type})
 
 
 def put_blob(host: str, repository: str, content: bytes, media_type: str) -> dict[str, Any]:

@@ -79,7 +79,12 @@ def build_image(
         build.close()
         sandbox.close()  # before outputs are written to what may be the container's own directories
         _write_outputs(request, image, blobs, publisher)
-        result = BuildResult(image, request.outputs.destinations, bool(request.outputs.pushed_to))
+        result = BuildResult(
+            image.descriptor,
+            request.outputs.destinations,
+            bool(request.outputs.pushed_to),
+            image.config_digest,
+        )
         write_output_files(request.outputs.files, result, client)
     return image.descriptor.digest
 

@@ -1,4 +1,4 @@
-"""What a build tells the pipeline around it, as texts."""
+"""What a build, or an index, tells the pipeline around it, as texts."""
 
 import hashlib
 import json
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from knarr.build.image import FinishedImage
 from knarr.oci.digest import Digest
+from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import DOCKER_HUB, Reference
 
 _KANIKO_HUB = "index.docker.io"
@@ -15,16 +15,18 @@ _KANIKO_HUB = "index.docker.io"
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """An image with the names that the build gives it, each with a tag; `pushed` says if it is there."""
+    """A manifest or index with the names that it was given, each with a tag; `pushed` says if it is there."""
 
-    image: FinishedImage
+    descriptor: Descriptor
     names: tuple[Reference, ...]
     pushed: bool
+    config_digest: Digest | None = None
+    """That of an image's config; an index has none."""
 
     @property
     def digest(self) -> Digest:
-        """Digest of the manifest."""
-        return self.image.descriptor.digest
+        """Digest of the manifest or index."""
+        return self.descriptor.digest
 
 
 ResultText = Callable[[BuildResult], str | None]
@@ -89,7 +91,9 @@ def dotenv(result: BuildResult) -> str:
     References and digests have neither quotes nor spaces nor newlines, so nothing needs escaping. Names are
     there only where the image was pushed to them.
     """
-    variables = {"IMAGE_DIGEST": str(result.digest), "IMAGE_ID": str(result.image.config_digest)}
+    variables = {"IMAGE_DIGEST": str(result.digest)}
+    if result.config_digest is not None:
+        variables["IMAGE_ID"] = str(result.config_digest)
     if result.pushed:
         first = result.names[0]
         variables |= {
@@ -106,11 +110,10 @@ def github_output(result: BuildResult) -> str:
 
     The delimiter is made of the value's own hash, so that no value can hold it.
     """
-    values = {
-        "digest": str(result.digest),
-        "imageid": str(result.image.config_digest),
-        "metadata": metadata(result),
-    }
+    values = {"digest": str(result.digest)}
+    if result.config_digest is not None:
+        values["imageid"] = str(result.config_digest)
+    values["metadata"] = metadata(result)
     return "".join(_github_value(name, value) for name, value in values.items())
 
 
@@ -126,11 +129,11 @@ TEKTON_RESULTS: Mapping[str, ResultText] = MappingProxyType(
 
 
 def _metadata(result: BuildResult) -> Mapping[str, object]:
-    document: dict[str, object] = {
-        "containerimage.config.digest": str(result.image.config_digest),
-        "containerimage.descriptor": result.image.descriptor.to_json(),
-        "containerimage.digest": str(result.digest),
-    }
+    document: dict[str, object] = {}
+    if result.config_digest is not None:
+        document["containerimage.config.digest"] = str(result.config_digest)
+    document["containerimage.descriptor"] = result.descriptor.to_json()
+    document["containerimage.digest"] = str(result.digest)
     if result.names:
         document["image.name"] = ",".join(str(name) for name in result.names)
     return document

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -16,7 +17,8 @@ Handler = Callable[..., int]
 
 _LISTS_HELP = f"""\
 Several values in a row: --destinations A B {LIST_END}, and so --annotations, --build-args, --build-contexts,
---labels, --result-files, --secrets and those of registries. An empty value is as if the flag were not there.
+--extra-tags, --labels, --result-files, --secrets and those of registries. An empty value is as if the flag were not
+there.
 """
 
 
@@ -33,7 +35,9 @@ class Command:
         app.command(name=name, help=handler.__doc__, epilog=_LISTS_HELP)(self._function())
         self.parser = typer.main.get_command(app)
         self.grammar = Grammar.of(self._flags(), refused=refused, lists=LISTS)
-        self._positionals = sum(not each.opts[0].startswith("-") for each in self.parser.params)
+        positionals = [each for each in self.parser.params if not each.opts[0].startswith("-")]
+        takes_any = any(each.nargs < 0 for each in positionals)
+        self._positionals = sys.maxsize if takes_any else len(positionals)
 
     def run(self, arguments: Sequence[str]) -> int:
         """Run with the arguments behind the command's name. Raises UsageError."""

@@ -47,9 +47,13 @@ def find_docker_config(environment: Mapping[str, str]) -> CredentialText | None:
 
 
 def config_paths(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Where files of credentials may be, in the order of kaniko."""
+    """Where files of credentials may be, in the order of kaniko.
+
+    `.dockerconfigjson` is how `kubectl create secret docker-registry` calls the file in a Secret.
+    """
     if environment.get("DOCKER_CONFIG"):
         yield Path(environment["DOCKER_CONFIG"], "config.json")
+        yield Path(environment["DOCKER_CONFIG"], ".dockerconfigjson")
     home = environment.get("HOME")
     if home and not environment.get("DOCKER_CONFIG"):
         yield Path(home, ".docker", "config.json")

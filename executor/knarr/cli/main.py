@@ -13,6 +13,7 @@ _USAGE = """\
 usage: knarr build [CONTEXT] [flags]
        knarr check [CONTEXT] [flags]
        knarr push PATH -d DESTINATION [flags]
+       knarr index IMAGE... -d DESTINATION [flags]
        knarr login REGISTRY -u USER --password-stdin
        knarr version
 
@@ -77,6 +78,12 @@ def _push(arguments: Sequence[str]) -> int:
     return run_push(arguments)
 
 
+def _index(arguments: Sequence[str]) -> int:
+    from knarr.cli.index import run_index
+
+    return run_index(arguments)
+
+
 def _login(arguments: Sequence[str]) -> int:
     from knarr.cli.login import run_login
 
@@ -94,6 +101,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "build": _build,
     "check": _check,
     "push": _push,
+    "index": _index,
     "login": _login,
     "version": _version,
     "--version": _version,

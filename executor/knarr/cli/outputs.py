@@ -9,13 +9,13 @@ from knarr.build import results
 from knarr.build.form import ImageForm, ImageFormat
 from knarr.build.output_files import OutputFile
 from knarr.build.request import Outputs
+from knarr.cli.destinations import parse_destinations
 from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.results import ResultFlags
 from knarr.cli.grammar import parse_bool, parse_pair
 from knarr.errors import UsageError
 from knarr.layers.compression import Compression, CompressionSettings, new_compressor
 from knarr.oci.platform import Platform
-from knarr.oci.reference import Reference
 from knarr.progress import Note, Reporter
 
 _Choice = TypeVar("_Choice")
@@ -30,11 +30,11 @@ def read_outputs(
 ) -> Outputs:
     """What the flags ask for, paths from `directory`. Raises UsageError."""
     outputs = Outputs(
-        destinations=tuple(_destination(text) for text in flags.destination),
+        destinations=parse_destinations(flags.destination, flags.extra_tag),
         push=not _is_push_off(flags, environment),
         tar_path=_path(flags.tar_path or flags.old_tar_path, directory),
         oci_layout_path=_path(flags.oci_layout_path, directory),
-        files=tuple(_files(files, environment, directory)),
+        files=tuple(read_output_files(files, environment, directory)),
         form=_form(flags),
     )
     if outputs.push and not outputs.destinations and not outputs.need_all_layers:
@@ -98,7 +98,10 @@ def _level(text: str) -> int | None:
     return level if level > 0 else None
 
 
-def _files(flags: ResultFlags, environment: Mapping[str, str], directory: Path) -> Iterator[OutputFile]:
+def read_output_files(
+    flags: ResultFlags, environment: Mapping[str, str], directory: Path
+) -> Iterator[OutputFile]:
+    """What the pipeline around is told, paths from `directory`. Raises UsageError."""
     plain = (
         ("--digest-file", flags.digest_file, results.digest_text),
         ("--image-name-with-digest-file", flags.image_name_with_digest_file, results.names_with_digest),
@@ -137,13 +140,6 @@ def _github_output(environment: Mapping[str, str]) -> OutputFile:
             "--github-output: GITHUB_OUTPUT is not set", hint="a container needs it, and the file, passed on"
         )
     return OutputFile("--github-output", Path(path).absolute(), results.github_output, append=True)
-
-
-def _destination(text: str) -> Reference:
-    reference = Reference.parse(text)
-    if reference.digest is not None:
-        raise UsageError(f"--destination takes a name with a tag, not a digest: {text}")
-    return reference.with_default_tag()
 
 
 def _path(text: str, directory: Path) -> Path | None:

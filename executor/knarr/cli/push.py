@@ -8,6 +8,7 @@ from secrets import token_hex
 
 from knarr.build.saved_image import push_saved_image, read_saved_image
 from knarr.cli.command import Command
+from knarr.cli.destinations import parse_destination
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.push import PushFlags
 from knarr.cli.flags.registries import RegistryFlags
@@ -15,7 +16,6 @@ from knarr.cli.registries import open_client
 from knarr.cli.report.session import ReportSession
 from knarr.errors import UsageError
 from knarr.oci.digest import Digest
-from knarr.oci.reference import Reference
 
 _GROUPS = (PushFlags, RegistryFlags, LogFlags)
 
@@ -33,7 +33,7 @@ def _push(saved: PushFlags, registries: RegistryFlags, log: LogFlags) -> int:
         )
     if not saved.destination:
         raise UsageError("at least one --destination is required")
-    destinations = tuple(_destination(text) for text in saved.destination)
+    destinations = tuple(parse_destination(text) for text in saved.destination)
     with (
         ReportSession.of(log, os.environ, sys.stderr, token=token_hex(16)) as reporter,
         open_client(dict(os.environ), reporter, registries) as client,
@@ -42,10 +42,3 @@ def _push(saved: PushFlags, registries: RegistryFlags, log: LogFlags) -> int:
         push_saved_image(client, image, destinations)
     print(Digest.of(image.manifest_bytes))
     return 0
-
-
-def _destination(text: str) -> Reference:
-    reference = Reference.parse(text)
-    if reference.digest is not None:
-        raise UsageError(f"--destination takes a name with a tag, not a digest: {text}")
-    return reference.with_default_tag()

@@ -14,8 +14,8 @@ from knarr.progress import Note, Pushed
 from knarr.registry.client import Client
 from knarr.registry.failures import refusal
 from knarr.registry.locations import same_origin
+from knarr.registry.manifests import head_manifest
 from knarr.registry.message import BlobSource, Body, Reply, Request, push_scope
-from knarr.registry.resolve import head_manifest
 from knarr.registry.upload import session_url, start_request
 from knarr.registry.uploader import DEFAULT_JOBS, BlobUploader
 

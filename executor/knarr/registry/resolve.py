@@ -1,45 +1,23 @@
 """From an image's name to its manifest with its config."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from knarr.errors import CorruptError, RegistryError
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
-from knarr.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, parse_manifest
+from knarr.oci.manifest import Descriptor, Index, Manifest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.progress import Note
 from knarr.registry.attempts import attempt
-from knarr.registry.blobs import BlobDownload
 from knarr.registry.client import Client
-from knarr.registry.failover import first_of
-from knarr.registry.hosts import Endpoint
 from knarr.registry.image import ResolvedImage
-from knarr.registry.message import Request, pull_scope
+from knarr.registry.manifests import Document, ManifestReader
 from knarr.store import Store
 
-_ACCEPT = ", ".join(
-    (
-        media_types.OCI_INDEX,
-        media_types.OCI_MANIFEST,
-        media_types.DOCKER_INDEX,
-        media_types.DOCKER_MANIFEST,
-    )
-)
 _MAX_DEPTH = 8
 _MAX_UNMARKED = 16
-_NO_HEAD = frozenset({400, 401, 403, 405, 406, 412, 501})
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """A manifest or index with its bytes, checked against the digest."""
-
-    descriptor: Descriptor
-    data: bytes
-    value: Manifest | Index
 
 
 def resolve(
@@ -64,10 +42,10 @@ class _Resolver:
         self._client = client
         self._reference = reference
         self._platform = platform
-        self._store = store
+        self._manifests = ManifestReader(client, reference, store)
 
     def resolve(self) -> ResolvedImage:
-        top = self._read(self._reference)
+        top = self._manifests.read(self._reference)
         seen: set[Digest] = set()
         image = self._choose(top, seen, _MAX_DEPTH)
         if image is None:
@@ -94,11 +72,11 @@ class _Resolver:
         )
 
     def _choose(
-        self, document: _Document, seen: set[Digest], depth: int, *, is_checked: bool = True
-    ) -> tuple[_Document, bytes, ImageConfig] | None:
+        self, document: Document, seen: set[Digest], depth: int, *, is_checked: bool = True
+    ) -> tuple[Document, bytes, ImageConfig] | None:
         """The best image at or below a document; without `is_checked` its config must name the platform."""
         if isinstance(document.value, Manifest):
-            data, config = self._config(document.value)
+            data, config = self._manifests.config(document.value)
             return (document, data, config) if is_checked or self._platform.runs(config.platform) else None
         if depth == 0:
             raise CorruptError(f"{self._reference}: indexes are nested more than {_MAX_DEPTH} deep")
@@ -106,115 +84,17 @@ class _Resolver:
             if child.digest in seen:
                 continue
             seen.add(child.digest)
-            below = self._read(self._reference.with_digest(child.digest), child)
+            below = self._manifests.read(self._reference.with_digest(child.digest), child)
             found = self._choose(below, seen, depth - 1, is_checked=child.platform is not None)
             if found is not None:
                 return found
         return None
 
-    def _platforms(self, document: _Document) -> Iterable[Platform]:
+    def _platforms(self, document: Document) -> Iterable[Platform]:
         if isinstance(document.value, Index):
             for child in document.value.manifests:
                 if child.platform is not None and child.platform.os != "unknown":
                     yield child.platform
-
-    def _config(self, manifest: Manifest) -> tuple[bytes, ImageConfig]:
-        descriptor = manifest.config
-        data = self._kept(descriptor.digest)
-        if data is None:
-            if descriptor.size_bytes > MAX_MANIFEST_BYTES:
-                raise CorruptError(
-                    f"{self._reference}: the image config is larger than {MAX_MANIFEST_BYTES} bytes"
-                )
-            data = first_of(
-                self._client, self._reference, lambda endpoint: self._fetch_config(endpoint, descriptor)
-            )
-            self._keep(data, descriptor)
-        config = ImageConfig.parse(data)
-        if len(config.diff_ids) != len(manifest.layers):
-            raise CorruptError(
-                f"{self._reference}: the manifest has {len(manifest.layers)} layers, "
-                f"the config {len(config.diff_ids)} diff_ids",
-                hint="it may not be a container image",
-            )
-        return data, config
-
-    def _fetch_config(self, endpoint: Endpoint, descriptor: Descriptor) -> bytes:
-        download = BlobDownload(self._client, endpoint, self._reference.repository, descriptor)
-        data = b"".join(download.chunks())
-        _check(data, descriptor.digest, "the image config")
-        return data
-
-    def _read(self, reference: Reference, expected: Descriptor | None = None) -> _Document:
-        data, content_type = self._manifest_bytes(reference)
-        if expected is not None and len(data) != expected.size_bytes:
-            raise CorruptError(
-                f"manifest {expected.digest} has {len(data)} bytes where {expected.size_bytes} were promised"
-            )
-        value = parse_manifest(data, content_type or (expected.media_type if expected else None))
-        if expected is not None and expected.media_type != value.media_type:
-            raise CorruptError(f"manifest {expected.digest} is {value.media_type}, not {expected.media_type}")
-        digest = reference.digest or Digest.of(data)
-        descriptor = Descriptor(value.media_type, digest, len(data))
-        self._keep(data, descriptor)
-        return _Document(descriptor, data, value)
-
-    def _manifest_bytes(self, reference: Reference) -> tuple[bytes, str | None]:
-        if reference.digest is not None:
-            data = self._kept(reference.digest)
-            if data is not None:
-                return data, None
-        return first_of(self._client, reference, lambda endpoint: self._fetch_manifest(endpoint, reference))
-
-    def _fetch_manifest(self, endpoint: Endpoint, reference: Reference) -> tuple[bytes, str | None]:
-        if reference.digest is None and self._store is not None:
-            # A HEAD does not count against the limits of registries that count pulls.
-            digest = head_manifest(self._client, endpoint, reference)
-            data = self._kept(digest) if digest is not None else None
-            if data is not None:
-                return data, None
-        reply = self._client.fetch(_manifest_request(endpoint, reference, "GET"))
-        stated = reply.headers.get("docker-content-digest")
-        if reference.digest is not None:
-            _check(reply.body, reference.digest, "the manifest")
-        elif stated:
-            _check(reply.body, Digest.parse(stated), "the manifest")
-        return reply.body, reply.headers.get("content-type")
-
-    def _kept(self, digest: Digest) -> bytes | None:
-        if self._store is None or not self._store.has(digest):
-            return None
-        return self._store.read(digest, limit_bytes=MAX_MANIFEST_BYTES)
-
-    def _keep(self, data: bytes, descriptor: Descriptor) -> None:
-        if self._store is not None and not self._store.has(descriptor.digest):
-            with self._store.writer(descriptor) as writer:
-                writer.write(data)
-
-
-def head_manifest(client: Client, endpoint: Endpoint, reference: Reference) -> Digest | None:
-    """The digest that a name stands for now; None where the registry has no such image, or does not tell."""
-    accepted = frozenset({200, 404}) | _NO_HEAD
-    request = _manifest_request(endpoint, reference, "HEAD", accepted)
-    reply = client.fetch(request)
-    stated = reply.headers.get("docker-content-digest")
-    return Digest.parse(stated) if reply.status == 200 and stated else None
-
-
-def _manifest_request(
-    endpoint: Endpoint, reference: Reference, method: str, accepted: frozenset[int] = frozenset({200})
-) -> Request:
-    repository = endpoint.repository(reference.repository)
-    return Request(
-        method,
-        endpoint,
-        endpoint.url(repository, f"manifests/{reference.selector}"),
-        f"read the manifest of {reference}",
-        repository,
-        (pull_scope(repository),),
-        {"Accept": _ACCEPT},
-        accepted=accepted,
-    )
 
 
 def _candidates(index: Index, platform: Platform) -> list[Descriptor]:
@@ -225,9 +105,3 @@ def _candidates(index: Index, platform: Platform) -> list[Descriptor]:
     unmarked = [child for child in children if child.platform is None]
     marked.sort(key=lambda child: -platform.runs(child.platform) if child.platform is not None else 0)
     return [*marked, *unmarked[:_MAX_UNMARKED]]
-
-
-def _check(data: bytes, digest: Digest, what: str) -> None:
-    actual = Digest.of(data, digest.algorithm)
-    if actual != digest:
-        raise CorruptError(f"{what} {digest} came with other content: {actual}")

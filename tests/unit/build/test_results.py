@@ -15,7 +15,7 @@ from knarr.oci.reference import Reference
 
 IMAGE = FinishedImage.of(Image(ImageConfig.scratch(Platform("linux", "arm64"))), ImageForm())
 NAMES = tuple(Reference.parse(text) for text in ("x:1", "registry.test:5000/a/b:2", "x:3"))
-PUSHED = BuildResult(IMAGE, NAMES, pushed=True)
+PUSHED = BuildResult(IMAGE.descriptor, NAMES, pushed=True, config_digest=IMAGE.config_digest)
 KEPT = replace(PUSHED, pushed=False)
 DIGEST = str(IMAGE.descriptor.digest)
 IMAGE_ID = str(IMAGE.config_digest)
@@ -55,7 +55,7 @@ def test_metadata() -> None:
         "containerimage.digest": DIGEST,
         "image.name": "docker.io/library/x:1,registry.test:5000/a/b:2,docker.io/library/x:3",
     }
-    assert "image.name" not in json.loads(results.metadata(BuildResult(IMAGE, (), pushed=False)))
+    assert "image.name" not in json.loads(results.metadata(BuildResult(IMAGE.descriptor, (), pushed=False)))
 
 
 def test_dotenv() -> None:

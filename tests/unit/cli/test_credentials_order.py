@@ -43,6 +43,14 @@ def test_file_then_variables_then_gitlab(tmp_path: Path) -> None:
     assert _user(everything, "other.corp") == ""
 
 
+def test_a_secret_of_kubectl_is_found_by_its_own_file_name(tmp_path: Path) -> None:
+    environment = {"DOCKER_CONFIG": str(tmp_path)}
+    (tmp_path / ".dockerconfigjson").write_text(_config("secret", "reg.corp"))
+    assert _user(environment, "reg.corp") == "secret"
+    (tmp_path / "config.json").write_text(_config("file", "reg.corp"))
+    assert _user(environment, "reg.corp") == "file"
+
+
 def test_text_counts_without_a_file(tmp_path: Path) -> None:
     environment = {"DOCKER_AUTH_CONFIG": _config("text", "reg.corp"), "HOME": str(tmp_path)}
     assert _user(environment, "reg.corp") == "text"

@@ -9,6 +9,7 @@ LISTS: Mapping[str, str] = MappingProxyType(
         "build-args": "build-arg",
         "build-contexts": "build-context",
         "destinations": "destination",
+        "extra-tags": "extra-tag",
         "insecure-registries": "insecure-registry",
         "labels": "label",
         "registry-maps": "registry-map",

@@ -13,6 +13,10 @@ class OutputFlags:
     destination: Annotated[
         tuple[str, ...], value("destination", "Push to this name; repeatable.", short="d")
     ] = ()
+    extra_tag: Annotated[
+        tuple[str, ...],
+        value("extra-tag", "Another tag in the repository of the first destination; repeatable."),
+    ] = ()
     no_push: Annotated[Switch, switch("no-push", "Build, but push nothing.")] = OFF
     tar_path: Annotated[str, value("tar-path", "Write a tarball for docker load.")] = ""
     old_tar_path: Annotated[str, value("tarPath", "Old name of --tar-path.", hidden=True)] = ""

@@ -1,0 +1,87 @@
+"""Makes an image index of images that are in registries."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from knarr.errors import UsageError
+from knarr.oci import media_types
+from knarr.oci.digest import Digest
+from knarr.oci.manifest import Descriptor, Index
+from knarr.oci.platform import Platform
+from knarr.oci.reference import Reference
+from knarr.progress import Note, Pushing
+from knarr.registry.attempts import attempt
+from knarr.registry.client import Client
+from knarr.registry.copy import copy_image
+from knarr.registry.members import Member, read_members
+from knarr.registry.push import check_push, put_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRequest:
+    """What an index is made of, and where it goes; each destination has a tag."""
+
+    images: tuple[Reference, ...]
+    destinations: tuple[Reference, ...]
+    annotations: Mapping[str, str]
+
+
+def push_index(client: Client, request: IndexRequest) -> Descriptor:
+    """Make the index, push it to every destination, with its images where they are elsewhere.
+
+    Raises UsageError for images that do not go together, RegistryError, CorruptError; a tag that was not
+    reached by then is as it was.
+    """
+    members = join(member for image in request.images for member in read_members(client, image))
+    for member in members:
+        client.reporter.report(Note(f"{member.descriptor.platform}: {member.reference}"))
+    index = _index(members, request.annotations)
+    data = index.to_bytes()
+    repositories = tuple(dict.fromkeys(Reference(to.registry, to.repository) for to in request.destinations))
+    if client.rules.check_push:
+        for repository in repositories:
+            check_push(client, repository)
+    for repository in repositories:
+        for member in members:
+            copy_image(client, member, repository)
+    for destination in request.destinations:
+        _put(client, destination, data, index.media_type)
+    return Descriptor(index.media_type, Digest.of(data), len(data))
+
+
+def join(members: Iterable[Member]) -> tuple[Member, ...]:
+    """The members in their order, each once. Raises UsageError where two are for the same platform."""
+    by_digest: dict[Digest, Member] = {}
+    by_platform: dict[Platform, Member] = {}
+    for member in members:
+        platform = member.descriptor.platform
+        if member.is_image and platform is not None:
+            other = by_platform.setdefault(platform, member)
+            if other.descriptor.digest != member.descriptor.digest:
+                raise UsageError(
+                    f"two images for {platform}: {other.reference} and {member.reference}",
+                    hint="an index has one image for a platform; a build for another one "
+                    "runs on a machine of that platform, or says so with --custom-platform",
+                )
+        by_digest.setdefault(member.descriptor.digest, member)
+    if not by_platform:
+        raise UsageError("there is no image to make an index of", hint="name at least one")
+    return tuple(by_digest.values())
+
+
+def _index(members: Sequence[Member], annotations: Mapping[str, str]) -> Index:
+    """Docker's kind of index where every image is Docker's, which has no annotations; else OCI's."""
+    types = {member.descriptor.media_type for member in members}
+    is_docker = types == {media_types.DOCKER_MANIFEST} and not annotations
+    return Index(
+        media_types.DOCKER_INDEX if is_docker else media_types.OCI_INDEX,
+        tuple(member.descriptor for member in members),
+        annotations,
+    )
+
+
+def _put(client: Client, destination: Reference, data: bytes, media_type: str) -> None:
+    client.reporter.report(Pushing(str(destination)))
+    put = partial(put_manifest, client, destination, data, media_type)
+    attempt(client, client.policy.extra_pushes, f"push {destination}", lambda _: put())

@@ -1,0 +1,61 @@
+"""`knarr index`: images of several platforms under one name."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from secrets import token_hex
+
+from knarr.build.index import IndexRequest, push_index
+from knarr.build.output_files import check_output_files, write_output_files
+from knarr.build.results import BuildResult
+from knarr.cli.command import Command
+from knarr.cli.destinations import parse_destinations
+from knarr.cli.flags.index import IndexFlags
+from knarr.cli.flags.logging import LogFlags
+from knarr.cli.flags.registries import RegistryFlags
+from knarr.cli.flags.results import ResultFlags
+from knarr.cli.grammar import parse_pair
+from knarr.cli.outputs import read_output_files
+from knarr.cli.registries import open_client
+from knarr.cli.report.session import ReportSession
+from knarr.errors import UsageError
+from knarr.oci.reference import Reference
+
+_GROUPS = (IndexFlags, ResultFlags, RegistryFlags, LogFlags)
+
+
+def run_index(arguments: Sequence[str]) -> int:
+    """Run `knarr index` with its arguments; the result is the exit status."""
+    return Command("index", _GROUPS, _index).run(arguments)
+
+
+def _index(flags: IndexFlags, results: ResultFlags, registries: RegistryFlags, log: LogFlags) -> int:
+    """Make an image index of images that are in registries, then push it."""
+    request = _request(flags)
+    environment = dict(os.environ)
+    files = tuple(read_output_files(results, environment, Path.cwd()))
+    check_output_files(files)
+    with (
+        ReportSession.of(log, environment, sys.stderr, token=token_hex(16)) as reporter,
+        open_client(environment, reporter, registries) as client,
+    ):
+        descriptor = push_index(client, request)
+        write_output_files(files, BuildResult(descriptor, request.destinations, pushed=True), client)
+    if not any(file.is_stdout for file in files):
+        print(descriptor.digest)
+    return 0
+
+
+def _request(flags: IndexFlags) -> IndexRequest:
+    if not flags.image:
+        raise UsageError(
+            "index takes the images that it is made of", hint="knarr index IMAGE IMAGE -d DESTINATION"
+        )
+    if not flags.destination:
+        raise UsageError("at least one --destination is required")
+    return IndexRequest(
+        tuple(Reference.parse(text).with_default_tag() for text in flags.image),
+        parse_destinations(flags.destination, flags.extra_tag),
+        dict(parse_pair(text, "--annotation") for text in flags.annotation),
+    )
