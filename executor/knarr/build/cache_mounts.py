@@ -22,11 +22,13 @@ class CacheMounts:
 
     A cache is a directory named by the SHA-256 of its id, so that no id leads anywhere else, with the
     content in `data`. Builds lock `lock` for as long as a step runs: shared caches together, locked and
-    private ones alone; a private one that is taken has siblings, `-1`, `-2` and so on.
+    private ones alone; a private one that is taken has siblings, `-1`, `-2` and so on. Without `can_share`
+    nothing is used together: a directory that is moved into a step's place can be in one place only.
     """
 
-    def __init__(self, root: Path, namespace: str, reporter: Reporter) -> None:
+    def __init__(self, root: Path, namespace: str, reporter: Reporter, *, can_share: bool = True) -> None:
         self._root = root
+        self._can_share = can_share
         self._namespace = namespace
         self._reporter = reporter
 
@@ -54,7 +56,8 @@ class CacheMounts:
     def _lock(self, mount: Mount, exits: ExitStack) -> Path:
         name = self.name(mount)
         if mount.sharing is not Sharing.PRIVATE:
-            operation = fcntl.LOCK_SH if mount.sharing is Sharing.SHARED else fcntl.LOCK_EX
+            together = mount.sharing is Sharing.SHARED and self._can_share
+            operation = fcntl.LOCK_SH if together else fcntl.LOCK_EX
             directory, lock = self._open_lock(name, exits)
             if not _try_lock(lock, operation):
                 self._reporter.report(Note(f"waiting for the cache {mount.id}, which another build uses"))

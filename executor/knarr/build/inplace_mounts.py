@@ -64,7 +64,7 @@ class _Place:
         if os.path.lexists(self._target):
             self._aside.parent.mkdir(exist_ok=True)
             self._change(self._path, lambda *_: _move(self._target, self._aside))
-            exits.callback(self._change, self._path, lambda *_: _move(self._aside, self._target))
+            exits.callback(self._change, self._path, lambda *_: _move_back(self._aside, self._target))
         self._put(exits)
 
     def _put(self, exits: ExitStack) -> None:
@@ -75,7 +75,7 @@ class _Place:
             self._change(self._path, lambda directory, name: os.symlink(source, name, dir_fd=directory))
         else:
             self._change(self._path, lambda *_: _move(source, self._target))
-            exits.callback(self._change, self._path, lambda *_: _move(self._target, source))
+            exits.callback(self._change, self._path, lambda *_: _move_back(self._target, source))
             return
         exits.callback(self._change, self._path, _remove)
 
@@ -123,6 +123,12 @@ def _move(source: Path, target: Path) -> None:
             shutil.rmtree(source)
         else:
             source.unlink()
+
+
+def _move_back(source: Path, target: Path) -> None:
+    """Undo a move, unless the step has removed what was moved."""
+    if os.path.lexists(source):
+        _move(source, target)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -47,7 +47,9 @@ class SharedRoot:
         """For what must be out of the way during a step."""
         self._working_directory = Path.cwd()
         self._archive = work_dir / "container-root"
-        self._kept = [work_dir, *kept]
+        # As they are now: what an image has there later is its own.
+        there = [path for path in (work_dir, *kept, *map(root.joinpath, _OWN_FILES)) if os.path.lexists(path)]
+        self._kept = frozenset(there) | frozenset(Path(os.path.realpath(path)) for path in there)
         self._reporter = reporter
         self._is_saved = False
         self._holder: InplaceRoot | None = None
@@ -67,6 +69,7 @@ class SharedRoot:
                 prepare()
             own_root.save(self.root, self.protection, self._archive)
             self._is_saved = True
+            self._tell_of_volumes()
         own_root.empty(self.root, self.protection)
         apply(self.root)
         return self._lend()
@@ -127,6 +130,14 @@ class SharedRoot:
             )
             self._reporter.report(Note(text, "warning"))
 
+    def _tell_of_volumes(self) -> None:
+        volumes = filter(None, map(self._inside, map(Path, read_mount_points())))
+        known = frozenset(filter(None, map(self._inside, self._kept)))
+        places = sorted(f"/{volume}" for volume in volumes if not _is_within(volume, known))
+        if places:
+            text = f"volumes of this container, which are no part of the image: {' '.join(places)}"
+            self._reporter.report(Note(text))
+
     def _lend(self) -> "InplaceRoot":
         self._holder = InplaceRoot(self, self.root)
         return self._holder
@@ -138,11 +149,8 @@ class SharedRoot:
         return Protection(self._protected_paths(), pinned=pinned)
 
     def _protected_paths(self) -> Iterator[str]:
-        """Paths inside the root; read anew, since volumes may come and go."""
-        own = [*self._kept, *(self.root / path for path in _OWN_FILES)]
-        own = [path for path in own if os.path.lexists(path)]
-        real = [Path(os.path.realpath(path)) for path in own]
-        for path in (*own, *real, *map(Path, read_mount_points())):
+        """Paths inside the root; the mounts read anew, since volumes may come and go."""
+        for path in (*self._kept, *map(Path, read_mount_points())):
             inside = self._inside(path)
             if inside is not None:
                 yield inside
