@@ -35,11 +35,16 @@ class Blobs:
         self.rules = rules or LayerRules()
         self._pool = ThreadPoolExecutor(_JOBS, thread_name_prefix="blobs")
         self._coming: dict[Digest, Future[None]] = {}
+        self._clients: dict[str, Client] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Give up downloads, and wait for none: a registry that hangs must not hold up a failure."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def reach(self, repository: Reference, client: Client) -> None:
+        """Pull what is in a repository with a client of its own."""
+        self._clients[repository.name] = client
 
     def prefetch(self, layers: Sequence[ImageLayer]) -> None:
         """Begin to pull what `open` will ask for next: all that is missing but the first.
@@ -95,8 +100,10 @@ class Blobs:
         """A blob from the store, or while it arrives; then others who want it wait for that download."""
         digest = layer.descriptor.digest
         with self._lock:
-            coming = self._coming.get(digest)
-            if coming is None and self._is_missing(layer):
+            is_missing = self._is_missing(layer)
+            # A download that failed says nothing of a layer that was made since.
+            coming = self._coming.get(digest) if is_missing else None
+            if coming is None and is_missing:
                 streamed = self._coming[digest] = Future[None]()
             else:
                 streamed = None
@@ -107,12 +114,16 @@ class Blobs:
                 yield file
             return
         try:
-            with LayerStream(self._client, _origin(layer), layer.descriptor, self.store) as stream:
+            with LayerStream(self._client_of(layer), _origin(layer), layer.descriptor, self.store) as stream:
                 yield cast(BinaryIO, stream)
         except BaseException as error:
             streamed.set_exception(error)
             raise
         streamed.set_result(None)
+
+    def _client_of(self, layer: ImageLayer) -> Client:
+        origin = _origin(layer)
+        return self._clients.get(Reference(origin.registry, origin.repository).name, self._client)
 
     def _is_missing(self, layer: ImageLayer) -> bool:
         return not self.store.has(layer.descriptor.digest)
@@ -122,7 +133,7 @@ class Blobs:
         with self._lock:
             if digest not in self._coming:
                 self._coming[digest] = self._pool.submit(
-                    fetch_blob, self._client, _origin(layer), layer.descriptor, self.store
+                    fetch_blob, self._client_of(layer), _origin(layer), layer.descriptor, self.store
                 )
             return self._coming[digest]
 

@@ -93,17 +93,9 @@ def _open_cache(request: BuildRequest, client: Client, blobs: Blobs, exits: Exit
     """The layer cache, closed with the build: what is still being kept is waited for then."""
     if request.cache is None:
         return None
-    lookups = exits.enter_context(client.for_lookups())
-    cache = open_cache(
-        request.cache,
-        client,
-        lookups,
-        blobs,
-        request.platform,
-        now_s=request.created_s,
-        clock=client.clock,
+    return exits.enter_context(
+        open_cache(request.cache, client, blobs, request.platform, now_s=request.created_s)
     )
-    return exits.enter_context(cache)
 
 
 def _built(image: FinishedImage) -> ImageBuilt:
@@ -207,6 +199,7 @@ class Build:
             self._step_cache(cache),
             self._reporter,
             self._finished,
+            is_read=self._request.outputs.read,
         )
         self._runner.plan_keys()
 

@@ -31,8 +31,10 @@ class _Fetched:
     commit: str
 
 
-def check_out(program: GitProgram, source: GitSource, directory: Path, *, created_ns: int) -> None:
+def check_out(program: GitProgram, source: GitSource, directory: Path, *, created_ns: int) -> str:
     """Fetch a repository into an empty directory, which then holds its files, and `.git` where it is kept.
+
+    Returns the hash of the commit.
 
     Files get the modes that git knows, 0644 and 0755, and the time of the build, or of the commit where
     that is asked for. Submodules come along. What a failure leaves is for the caller to remove. Raises
@@ -55,6 +57,7 @@ def check_out(program: GitProgram, source: GitSource, directory: Path, *, create
         _finish(directory, mtime_ns, keep_git_dir=bool(source.keep_git_dir) and not _subdir(source))
     except OSError as error:
         raise OutputError(f"can't tidy the files of {source.remote}: {error.strerror}") from error
+    return fetched.commit
 
 
 def find_subdir(source: GitSource, tree: DirTree) -> str:

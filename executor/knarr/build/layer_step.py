@@ -40,3 +40,6 @@ class LayerStep:
     make: Callable[[StageBuild], ImageLayer]
     is_run: bool
     """Whether `--cache-run-layers` is about it (RUN, WORKDIR), else `--cache-copy-layers`."""
+    prepare: Callable[[], None] | None = None
+    """Fetches what `inputs` can't tell before; what it fetched is good for `make`, and gone by `release`."""
+    release: Callable[[], None] = lambda: None

@@ -3,8 +3,9 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,32 +35,34 @@ class RemoteSources:
         self._work_dir = work_dir
         self._limit_bytes = limit_bytes
 
-    @contextmanager
-    def fetched(
-        self, sources: Sequence[AddSource], *, created_ns: int, unpack: bool
-    ) -> Iterator[tuple[Source, ...]]:
-        """The sources as a copy takes them, in their order; what was fetched is gone after the block.
+    def fetch(self, sources: Sequence[AddSource], *, created_ns: int, unpack: bool) -> "FetchedSources":
+        """The sources as a copy takes them, in their order; the caller closes them.
 
         `unpack` says whether downloads are unpacked where they are archives. Raises ContextError,
-        CorruptError, OutputError.
+        CorruptError, OutputError; then nothing of them is left.
         """
-        if all(isinstance(source, str) for source in sources):
-            yield tuple(source for source in sources if isinstance(source, str))
-            return
         with ExitStack() as exits:
-            place = self._make_place()
-            exits.callback(shutil.rmtree, place, ignore_errors=True)
-            result: list[Source] = []
+            place: Path | None = None
+            taken: list[Source] = []
+            contents: list[str] = []
             for number, source in enumerate(sources):
-                path = place / str(number)
-                match source:
-                    case HttpSource():
-                        result.append(self._download(source, path, unpack=unpack))
-                    case GitSource():
-                        result.append(self._check_out(source, path, created_ns, exits))
-                    case text:
-                        result.append(text)
-            yield tuple(result)
+                if isinstance(source, str):
+                    taken.append(source)
+                    continue
+                if place is None:
+                    place = self._make_place()
+                    exits.callback(shutil.rmtree, place, ignore_errors=True)
+                got, content = self._fetch(source, place / str(number), created_ns, exits, unpack=unpack)
+                taken.append(got)
+                contents.append(content)
+            return FetchedSources(tuple(taken), tuple(contents), exits.pop_all().close)
+
+    def _fetch(
+        self, source: HttpSource | GitSource, path: Path, created_ns: int, exits: ExitStack, *, unpack: bool
+    ) -> tuple[Source, str]:
+        if isinstance(source, HttpSource):
+            return self._download(source, path, unpack=unpack)
+        return self._check_out(source, path, created_ns, exits)
 
     def _make_place(self) -> Path:
         try:
@@ -67,7 +70,7 @@ class RemoteSources:
         except OSError as error:
             raise OutputError(f"can't make a directory in {self._work_dir}: {error.strerror}") from error
 
-    def _download(self, source: HttpSource, path: Path, *, unpack: bool) -> InlineFile:
+    def _download(self, source: HttpSource, path: Path, *, unpack: bool) -> tuple[InlineFile, str]:
         checksum = Digest.parse(source.checksum) if source.checksum else None
         with self._client.for_downloads() as client:
             done = download(
@@ -78,14 +81,27 @@ class RemoteSources:
                 checksum=checksum,
                 limit_bytes=self._limit_bytes,
             )
-        return InlineFile(
+        file = InlineFile(
             source.name, done.size_bytes, partial(open_file, path), _FILE_MODE, done.mtime_ns, unpack=unpack
         )
+        return file, str(done.digest)
 
-    def _check_out(self, source: GitSource, path: Path, created_ns: int, exits: ExitStack) -> TreeSource:
+    def _check_out(
+        self, source: GitSource, path: Path, created_ns: int, exits: ExitStack
+    ) -> tuple[TreeSource, str]:
         path.mkdir(0o755)
-        check_out(self._git, source, path, created_ns=created_ns)
+        commit = check_out(self._git, source, path, created_ns=created_ns)
         root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         exits.callback(os.close, root_fd)
         tree = exits.enter_context(DirTree(root_fd))
-        return TreeSource(tree, find_subdir(source, tree))
+        return TreeSource(tree, find_subdir(source, tree)), source.known_content or commit
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedSources:
+    """The sources of one ADD, on this machine until they are closed."""
+
+    sources: tuple[Source, ...]
+    contents: tuple[str, ...]
+    """What identifies the content of the remote ones, in their order: a digest, a commit."""
+    close: Callable[[], None]

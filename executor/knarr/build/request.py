@@ -8,6 +8,7 @@ from knarr.build.cache.settings import CacheSettings
 from knarr.build.contexts import ContextKey, ImageContext, NamedContext
 from knarr.build.form import ImageForm
 from knarr.build.git_program import GitProgram
+from knarr.build.image import ImageLayer
 from knarr.build.output_files import OutputFile
 from knarr.build.secrets import Credentials
 from knarr.build.snapshot_rules import SnapshotRules
@@ -37,6 +38,12 @@ class Outputs:
     def need_all_layers(self) -> bool:
         """Whether every layer's bytes must be here, those of the base image as well."""
         return self.tar_path is not None or self.oci_layout_path is not None
+
+    def read(self, layer: ImageLayer) -> bool:
+        """Whether a layer's bytes are needed here, and no registry has it beside where it goes."""
+        if self.need_all_layers or layer.origin is None:
+            return self.need_all_layers
+        return any(each.registry != layer.origin.registry for each in self.pushed_to)
 
 
 @dataclass(frozen=True, slots=True)

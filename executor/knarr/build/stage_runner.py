@@ -1,22 +1,22 @@
 """Builds stages: each instruction in turn, from the cache where it has the layer."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from knarr.build.blobs import Blobs
+from knarr.build.cache.adopted import AdoptedLayers, DamagedEntryError
 from knarr.build.cache.step_cache import Position, StepCache, StepVerdict
 from knarr.build.image import ImageLayer
 from knarr.build.layer_step import LayerStep
 from knarr.build.plan import BuildPlan, parent_index
 from knarr.build.root import Directories, StageRoot
 from knarr.build.stage import Settings, StageBuild, located
+from knarr.build.step_events import StepEvents
 from knarr.build.steps import take
 from knarr.dockerfile.instructions import Instruction, Run
-from knarr.dockerfile.remote_sources import without_credentials
 from knarr.dockerfile.stages import PlannedStage, StageReference
 from knarr.errors import KnarrError
-from knarr.progress import CacheJudged, Reporter, StageEnded, StageStarted, StepEnded, StepStarted
+from knarr.progress import CacheJudged, Reporter, StageEnded, StageStarted
 from knarr.rootfs.tree import Tree
 
 OnLayer = Callable[[ImageLayer], None]
@@ -39,7 +39,10 @@ class StageRunner:
         cache: StepCache | None,
         reporter: Reporter,
         finished: dict[int, StageBuild],
+        *,
+        is_read: Callable[[ImageLayer], bool],
     ) -> None:
+        """`is_read` tells whether an output will read a cached layer of the target."""
         self._plan = plan
         self._planned = {each.stage.index: each for each in stages}
         self._settings = settings
@@ -49,6 +52,9 @@ class StageRunner:
         self._reporter = reporter
         self._opened: list[StageRoot] = []
         self._positions: dict[int, Position] = {}
+        self._adopted = AdoptedLayers(blobs, cache.distrust) if cache is not None else None
+        self._is_read = is_read
+        self._target: int | None = None
         self.finished = finished
 
     def plan_keys(self) -> None:
@@ -69,6 +75,7 @@ class StageRunner:
 
     def build(self, index: int, on_layer: OnLayer = lambda _: None) -> StageBuild:
         """Build a stage that is not built yet, those it starts from first; Raises KnarrError."""
+        self._target = index
         if self._cache is None:
             for each in [other for other in self._planned if other < index]:
                 self._build(each, lambda _: None)
@@ -80,8 +87,14 @@ class StageRunner:
             root.close()
 
     def _build(self, index: int, on_layer: OnLayer) -> StageBuild:
-        if index in self.finished:
-            return self.finished[index]
+        while index not in self.finished:
+            try:
+                self._attempt(index, on_layer)
+            except DamagedEntryError as error:  # nothing was made on it yet; its entry is not used again
+                self._forget(index, error.layer)
+        return self.finished[index]
+
+    def _attempt(self, index: int, on_layer: OnLayer) -> None:
         planned = self._planned[index]
         parent = parent_index(planned)
         before = None
@@ -93,67 +106,129 @@ class StageRunner:
             on_layer(layer)
         from_ = planned.stage.from_
         self._reporter.report(StageStarted(index, stage.name, from_.image, from_.location.line))
-        for number, instruction in enumerate(planned.instructions, start=1):
-            try:
-                position = self._carry_out(stage, planned, number, position)
-            except KnarrError as error:
-                raise located(error, instruction) from error
+        try:
+            for number, instruction in enumerate(planned.instructions, start=1):
+                try:
+                    position = self._carry_out(stage, planned, number, position)
+                except KnarrError as error:
+                    raise located(error, instruction) from error
+        except DamagedEntryError:
+            self._reporter.report(StageEnded(index))
+            raise
         if stage.opened is None:
             self._open(stage, planned, will_run=False)
         stage.root.finish()
         self._positions[index] = position
         self.finished[index] = stage
+        if self._cache is not None:
+            self._cache.know_stage(index, position)
         self._reporter.report(StageEnded(index))
-        return stage
+
+    def ready(self, index: int) -> StageBuild:
+        """A stage that is built, whose files can be read. Raises KnarrError."""
+        while True:
+            stage = self._build(index, lambda _: None)
+            try:
+                self._check(stage.image.layers)
+            except DamagedEntryError as error:
+                self._forget(index, error.layer)
+            else:
+                return stage
+
+    def build_source(self, index: int) -> None:
+        """Build a stage as far as the cache lacks it; its files need not be readable. Raises KnarrError."""
+        self._build(index, lambda _: None)
+
+    def _forget(self, index: int, layer: ImageLayer) -> None:
+        """Build a stage anew because of a layer that can't be read, with the stages below that have it too.
+
+        None of them has made anything: what lies on the layer comes from the cache too.
+        """
+        here: int | None = index
+        while here is not None:
+            stage = self.finished.get(here)
+            if stage is not None and layer not in stage.image.layers:
+                return
+            self.finished.pop(here, None)
+            here = parent_index(self._planned[here])
+
+    def _check(self, layers: Iterable[ImageLayer]) -> None:
+        if self._adopted is not None:
+            self._adopted.check(layers)
 
     def _carry_out(
         self, stage: StageBuild, planned: PlannedStage, number: int, position: Position
     ) -> Position:
         """One instruction. Other stages that it needs are built before it is said to start."""
         instruction = planned.instructions[number - 1]
-        started = _Started(self._reporter, stage, instruction, number, len(planned.instructions))
+        started = StepEvents(self._reporter, stage.name, instruction, number, len(planned.instructions))
         try:
             step = take(stage, instruction)
             if step is None:
-                started.report()
                 started.end(None)
                 return position
-            verdict = self._verdict(stage, step, instruction, number, position)
-            cached = verdict.entry.layer if verdict.entry is not None else None
-            if cached is None and stage.opened is None:
-                self._open_for(stage, planned, number)
+            try:
+                layer, verdict = self._take_or_make(stage, planned, step, started, position)
+            finally:
+                step.release()
         finally:
             started.report()
-        if cached is not None:
-            layer = cached
-            if stage.opened is not None:
-                stage.root.adopt(layer)
-        else:
-            layer = step.make(stage)
-            if self._cache is not None:
-                self._cache.keep(position, step, verdict, layer)
         stage.add_layer(layer, step.created_by)
         started.end(layer)
         return verdict.after(position, step, layer)
 
+    def _take_or_make(
+        self,
+        stage: StageBuild,
+        planned: PlannedStage,
+        step: LayerStep,
+        started: StepEvents,
+        position: Position,
+    ) -> tuple[ImageLayer, StepVerdict]:
+        if step.prepare is not None:
+            started.report()  # it may download for long
+        verdict = self._verdict(stage, step, started, position)
+        cached = verdict.entry.layer if verdict.entry is not None else None
+        if cached is not None:
+            started.report()
+            if stage.opened is not None:
+                stage.root.adopt(cached)
+            return cached, verdict
+        if stage.opened is None:
+            self._open_for(stage, planned, started.number)
+        started.report()
+        layer = step.make(stage)
+        if self._cache is not None:
+            self._cache.keep(position, step, verdict, layer)
+        return layer, verdict
+
     def _verdict(
-        self, stage: StageBuild, step: LayerStep, instruction: Instruction, number: int, position: Position
+        self, stage: StageBuild, step: LayerStep, started: StepEvents, position: Position
     ) -> StepVerdict:
         if self._cache is None:
             return StepVerdict()
-        verdict = self._cache.verdict(position, step, self._files())
+        verdict = self._cache.verdict(position, step, _Files(self))
+        while verdict.entry is not None and not self._is_usable(stage, verdict):
+            verdict = self._cache.verdict(position, step, _Files(self))
         is_hit = verdict.entry is not None
-        text = without_credentials(instruction.original)
-        self._reporter.report(CacheJudged(stage.index, number, text, is_hit, verdict.reason))
+        self._reporter.report(CacheJudged(stage.index, started.number, started.text, is_hit, verdict.reason))
         return verdict
 
-    def _files(self) -> Mapping[int, Callable[[], Tree]]:
-        """Ways to the files of all stages; one that is not built yet is built for it."""
-
-        def way(index: int) -> Callable[[], Tree]:
-            return lambda: self._build(index, lambda _: None).root.tree()
-
-        return {index: way(index) for index in self._planned}
+    def _is_usable(self, stage: StageBuild, verdict: StepVerdict) -> bool:
+        """Whether a cached layer is whole, as far as somebody is to read it soon."""
+        assert self._adopted is not None
+        assert verdict.entry is not None
+        assert verdict.key is not None
+        layer = verdict.entry.layer
+        assert layer is not None
+        self._adopted.add(layer, verdict.key)
+        if stage.opened is None and not (stage.index == self._target and self._is_read(layer)):
+            return True
+        try:
+            self._check([layer])
+        except DamagedEntryError:
+            return False
+        return True
 
     def _open_for(self, stage: StageBuild, planned: PlannedStage, number: int) -> None:
         """Make the root file system for the steps from `number` on, and first what they copy from.
@@ -164,7 +239,8 @@ class StageRunner:
         if self._cache is not None:
             for reference in planned.references:
                 if isinstance(reference, StageReference):
-                    self._build(reference.index, lambda _: None)
+                    self.ready(reference.index)
+        self._check(stage.image.layers)
         self._open(stage, planned, will_run=any(isinstance(each, Run) for each in rest))
 
     def _open(self, stage: StageBuild, planned: PlannedStage, *, will_run: bool) -> None:
@@ -191,7 +267,10 @@ class StageRunner:
     ) -> tuple[StageBuild, Position]:
         state = self._plan.first_state(planned, before[0] if before else None, self._settings)
         stage = StageBuild(state.index, state.name, state.image, state.scope, state.settings)
-        return stage, before[1] if before else Position.of_base(state.image, self._blobs.rules.key_parts)
+        if before:
+            return stage, before[1]
+        ignored = (f"ignored {path}" for path in self._directories.snapshots.ignored)
+        return stage, Position.of_base(state.image, (*self._blobs.rules.key_parts, *ignored))
 
     def _take(self, stage: StageBuild, instruction: Instruction) -> LayerStep | None:
         try:
@@ -207,34 +286,14 @@ class StageRunner:
             raise located(error, instruction) from error
 
 
-class _Started:
-    """The events of one step."""
+class _Files:
+    """The files of a build's stages, for the keys of steps that copy from them."""
 
-    def __init__(
-        self, reporter: Reporter, stage: StageBuild, instruction: Instruction, number: int, total: int
-    ) -> None:
-        self._reporter = reporter
-        self._stage = stage
-        self._instruction = instruction
-        self._number = number
-        self._total = total
-        self._started_s: float | None = None
+    def __init__(self, runner: StageRunner) -> None:
+        self._runner = runner
 
-    def report(self) -> None:
-        """Say that the step starts, once."""
-        if self._started_s is None:
-            self._started_s = time.monotonic()
-            text = without_credentials(self._instruction.original)
-            line, end_line = self._instruction.location.line, self._instruction.end_line
-            name, number, total = self._stage.name, self._number, self._total
-            self._reporter.report(StepStarted(name, number, total, text, line, end_line))
+    def build(self, index: int) -> None:
+        self._runner.build_source(index)
 
-    def end(self, layer: ImageLayer | None) -> None:
-        """Say that it is done."""
-        assert self._started_s is not None
-        size, digest = None, ""
-        if layer is not None:
-            size, digest = layer.descriptor.size_bytes, str(layer.descriptor.digest)
-        took_s = time.monotonic() - self._started_s
-        name, number, total = self._stage.name, self._number, self._total
-        self._reporter.report(StepEnded(name, number, total, took_s, size, digest))
+    def tree(self, index: int) -> Tree:
+        return self._runner.ready(index).root.tree()

@@ -4,8 +4,9 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 
+from knarr.build.add_sources import AddSources
 from knarr.build.image import ImageLayer
-from knarr.build.layer_step import Inputs, LayerStep, SourceKeys, UnknownInputsError
+from knarr.build.layer_step import Inputs, LayerStep, SourceKeys
 from knarr.build.stage import StageBuild, StageState
 from knarr.dockerfile.add_sources import add_sources
 from knarr.dockerfile.history import created_by, workdir_created_by
@@ -50,24 +51,22 @@ def copy_step(state: StageState, copy: Copy) -> LayerStep:
 def add_step(state: StageState, add: Add) -> LayerStep:
     """ADD from the build context, whose archives are unpacked, from URLs, from git repositories."""
     add = state.substitute(add)
-    wanted_sources = add_sources(add)
+    wanted = add_sources(add)
     _check_words(add)
-    is_remote = any(parse_remote_source(text) is not None for text in add.sources)
+    local = [source for source in wanted if isinstance(source, str)]
+    shown = replace(add, sources=tuple(without_credentials(text) for text in add.sources))
+    remotes = AddSources(state, wanted, unpack=bool(add.unpack))
 
     def inputs(keys: SourceKeys) -> Inputs:
-        if is_remote:
-            raise UnknownInputsError
-        source = keys.context(_wanted(add, add.sources)) if add.sources else ""
-        return (*_words(state, add), f"unpack={add.unpack}", source)
+        source = keys.context(_wanted(add, local)) if local else ""
+        return (*_words(state, shown), f"unpack={add.unpack}", *remotes.inputs(), source)
 
     def make(stage: StageBuild) -> ImageLayer:
-        remotes, created_ns = stage.settings.remotes, stage.settings.created_ns
-        with remotes.fetched(wanted_sources, created_ns=created_ns, unpack=bool(add.unpack)) as sources:
-            request = _request(stage, add, sources, unpack=add.unpack is not False)
-            return _write(stage, request, stage.settings.sources.context())
+        request = _request(stage, add, remotes.fetch().sources, unpack=add.unpack is not False)
+        return _write(stage, request, stage.settings.sources.context())
 
-    shown = replace(add, sources=tuple(without_credentials(text) for text in add.sources))
-    return LayerStep(created_by(shown), inputs, make, is_run=False)
+    prepare = remotes.prepare if len(local) < len(wanted) else None
+    return LayerStep(created_by(shown), inputs, make, is_run=False, prepare=prepare, release=remotes.release)
 
 
 def workdir_step(state: StageState, workdir: Workdir) -> LayerStep | None:

@@ -16,6 +16,7 @@ UNNAMED = "__unnamed__"
 """The file name of a download whose URL has no path."""
 
 _GIT_SCHEMES = frozenset({"http", "https", "ssh", "git"})
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SCHEME = re.compile(r"[a-zA-Z0-9]+(?=://)")
 _SCP = re.compile(
     r"(?P<user>[a-zA-Z0-9_-]+)@(?P<host>[a-zA-Z0-9.-]+):(?P<path>.*?)(?:\?(?P<query>.*?))?(?:#(?P<fragment>.*))?",
@@ -39,6 +40,11 @@ class HttpSource:
     """`user[:password]` as the URL has it, percent-encoded."""
     checksum: str | None = None
 
+    @property
+    def known_content(self) -> str:
+        """What identifies its content ahead of the download; empty where nothing does."""
+        return self.checksum or ""
+
 
 @dataclass(frozen=True, slots=True)
 class GitSource:
@@ -56,6 +62,11 @@ class GitSource:
     fetch_by_commit: bool = False
     userinfo: str = field(default="", repr=False)
     """`user[:password]` of an http(s) URL, percent-encoded."""
+
+    @property
+    def known_content(self) -> str:
+        """The hash of the commit or tag where it is written in full; empty where the remote has to be asked."""
+        return next((text for text in (self.checksum, self.ref) if _COMMIT.fullmatch(text)), "")
 
 
 def parse_remote_source(text: str) -> HttpSource | GitSource | None:

@@ -28,6 +28,8 @@ _MAX_CHALLENGES = 2
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_TOKEN_BYTES = 64 * 1024
 _DRAINED_BYTES = 4 * 1024
+_HASTY_POLICY = RetryPolicy(tries=2, budget_s=4.0)
+_HASTY_TIMEOUTS = Timeouts(connect_s=3.0, progress_s=4.0)
 
 _T = TypeVar("_T")
 
@@ -116,14 +118,17 @@ class Client:
         client._transport.trusted = self._transport.trusted
         return client
 
-    def for_lookups(self) -> "Client":
-        """One for questions whose answer is worth no long wait: one try. The caller closes it."""
+    def for_cache(self, *, patient: bool) -> "Client":
+        """One for a repository that the build can do without: read where it is written, no mirrors.
+
+        Without `patient` it is for questions whose answer is worth no long wait. The caller closes it.
+        """
         client = Client(
-            rules=self.rules,
+            rules=self.rules.for_cache(),
             credentials=self._credentials,
             proxies=self._proxies,
-            policy=RetryPolicy(tries=1),
-            timeouts=Timeouts(connect_s=3.0, progress_s=5.0),
+            policy=self.policy if patient else _HASTY_POLICY,
+            timeouts=self._timeouts if patient else _HASTY_TIMEOUTS,
             reporter=self.reporter,
             sleep=self.sleep,
             clock=self.clock,

@@ -95,6 +95,15 @@ class HostRules:
         """Where a registry takes images; mirrors take none."""
         return self._endpoint(normalise_registry(registry), insecure=self.insecure_push)
 
+    def for_cache(self) -> "HostRules":
+        """The rules for a repository that is read as it is written, as kaniko's cache is; no mirror has it.
+
+        A tag that can't be moved is left: what it stands for was kept under the same key.
+        """
+        return dataclasses.replace(
+            self, mirrors={}, ask_origin=True, insecure_pull=self.insecure_push, leave_immutable_tags=True
+        )
+
     def tls(self, host: str, *, verify: bool = True) -> TlsSettings:
         """The settings of `host[:port]`; what is said of one host never holds for another.
 

@@ -27,8 +27,6 @@ class BlobUploader:
         self._client = client
         self._destination = destination
         self._is_forced = is_forced
-        self._endpoint = client.rules.push_endpoint(destination.registry)
-        self._repository = self._endpoint.repository(destination.repository)
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="push")
         self._futures: dict[Digest, Future[None]] = {}
 
@@ -69,8 +67,33 @@ class BlobUploader:
         self._pool.shutdown(wait=kind is None)
 
     def _upload(self, descriptor: Descriptor, source: BlobSource, mount_from: str | None) -> None:
-        started = self._client.clock()
-        upload = BlobUpload(self._client, self._endpoint, self._repository, descriptor)
-        watch = TransferWatch.push(self._client, self._destination, descriptor)
-        how = upload.run(watch.of_source(source), mount_from=mount_from, is_forced=self._is_forced)
-        watch.end(how, self._client.clock() - started)
+        upload_blob(
+            self._client,
+            self._destination,
+            descriptor,
+            source,
+            mount_from=mount_from,
+            is_forced=self._is_forced,
+        )
+
+
+def upload_blob(
+    client: Client,
+    destination: Reference,
+    descriptor: Descriptor,
+    source: BlobSource,
+    *,
+    mount_from: str | None = None,
+    is_forced: bool = False,
+) -> None:
+    """Bring one blob into a repository, in this thread.
+
+    `mount_from` is another repository of the same registry that has it. With `is_forced` it is sent whatever
+    the registry says it has. Raises RegistryError.
+    """
+    started = client.clock()
+    endpoint = client.rules.push_endpoint(destination.registry)
+    upload = BlobUpload(client, endpoint, endpoint.repository(destination.repository), descriptor)
+    watch = TransferWatch.push(client, destination, descriptor)
+    how = upload.run(watch.of_source(source), mount_from=mount_from, is_forced=is_forced)
+    watch.end(how, client.clock() - started)

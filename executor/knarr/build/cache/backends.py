@@ -4,6 +4,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,15 +22,16 @@ from knarr.oci.image_config import ImageConfig
 from knarr.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Manifest, decode_json_object, parse_manifest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
+from knarr.registry.blob_check import check_blob
 from knarr.registry.client import Client
 from knarr.registry.failures import NotFoundError
+from knarr.registry.message import BlobSource
 from knarr.registry.push import put_manifest
 from knarr.registry.resolve import resolve
-from knarr.registry.uploader import BlobUploader
+from knarr.registry.uploader import upload_blob
 from knarr.store import Store
 
 _KEY = re.compile(r"[0-9a-f]{64}")
-
 
 OpenLayer = Callable[[ImageLayer], BinaryIO]
 
@@ -52,7 +54,10 @@ class Backend(Protocol):
 
 
 class RepositoryBackend:
-    """A repository: an entry is an image, a key its tag."""
+    """A repository: an entry is an image, a key its tag.
+
+    `lookups` is a client with little patience, `client` one that takes its time to write.
+    """
 
     def __init__(self, client: Client, lookups: Client, repository: Reference, platform: Platform) -> None:
         self._client = client
@@ -66,29 +71,40 @@ class RepositoryBackend:
         return self._repository.name
 
     def find(self, key: str) -> CacheEntry | None:
-        """See Backend."""
-        tagged = Reference(self._repository.registry, self._repository.repository, tag=_checked(key))
+        """See Backend. The layer itself is not read; that it is there, in its size, is asked for."""
         try:
-            found = resolve(self._lookups, tagged, self._platform)
+            found = resolve(self._lookups, self._tagged(key), self._platform)
         except NotFoundError:
             return None
         entry = CacheEntry.parse(found.manifest, found.config, key)
         if entry.layer is None:
             return entry
+        check_blob(self._lookups, found.reference, entry.layer.descriptor)
         return entry.at(replace(entry.layer, origin=found.reference))
 
     def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
         """See Backend."""
         config = entry.config(self._platform)
         manifest = entry.manifest(config)
+        for layer in entry.layers:
+            origin = layer.origin
+            is_near = origin is not None and origin.registry == self._repository.registry
+            self._upload(
+                layer.descriptor,
+                partial(open_layer, layer),
+                mount_from=origin.repository if origin is not None and is_near else None,
+            )
         descriptor = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
-        with BlobUploader(self._client, self._repository, jobs=1) as uploader:
-            for layer in entry.layers:
-                uploader.submit(layer.descriptor, partial(open_layer, layer), mount_from=layer.origin)
-            uploader.submit(descriptor, partial(_bytes, config))
-            uploader.wait()
-        tagged = Reference(self._repository.registry, self._repository.repository, tag=_checked(entry.key))
-        put_manifest(self._client, tagged, manifest, media_types.OCI_MANIFEST, announced=False)
+        self._upload(descriptor, partial(io.BytesIO, config))
+        put_manifest(
+            self._client, self._tagged(entry.key), manifest, media_types.OCI_MANIFEST, announced=False
+        )
+
+    def _upload(self, descriptor: Descriptor, source: BlobSource, *, mount_from: str | None = None) -> None:
+        upload_blob(self._client, self._repository, descriptor, source, mount_from=mount_from)
+
+    def _tagged(self, key: str) -> Reference:
+        return Reference(self._repository.registry, self._repository.repository, tag=_checked(key))
 
 
 class LayoutBackend:
@@ -107,13 +123,18 @@ class LayoutBackend:
     def find(self, key: str) -> CacheEntry | None:
         """See Backend. The layer is brought into the build's store, verified."""
         path = self._directory / _checked(key)
-        if not path.is_dir():
+        try:
+            if not stat.S_ISDIR(path.stat().st_mode):
+                raise CorruptError("not a directory")
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise OutputError(f"can't read {path}: {error.strerror}") from error
         layout = Store(path, durable=True)
         try:
             manifest, config = _read_layout(layout)
         except OSError as error:
-            raise OutputError(f"can't read {path}: {error.strerror}") from error
+            raise CorruptError(f"can't read {path}: {error.strerror}") from error
         entry = CacheEntry.parse(manifest, config, key)
         for layer in entry.layers:
             self._take(layout, layer.descriptor)
@@ -142,10 +163,10 @@ class LayoutBackend:
             layout.finish()
             os.chmod(made, 0o755)
             target = self._directory / _checked(entry.key)
-            if target.exists():
+            if os.path.lexists(target):
                 old = made.with_name(f"{made.name}-old")
                 target.rename(old)
-                shutil.rmtree(old, ignore_errors=True)
+                _remove(old)
             made.rename(target)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
@@ -163,7 +184,8 @@ class LayoutBackend:
 
 
 def _read_layout(layout: Store) -> tuple[Manifest, ImageConfig]:
-    index = decode_json_object((layout.root / "index.json").read_bytes()[:MAX_MANIFEST_BYTES], "index.json")
+    with (layout.root / "index.json").open("rb") as file:
+        index = decode_json_object(file.read(MAX_MANIFEST_BYTES + 1), "index.json")
     manifests = index.get("manifests")
     if not isinstance(manifests, list) or len(manifests) != 1:
         raise CorruptError("not a layout of one image")
@@ -175,10 +197,13 @@ def _read_layout(layout: Store) -> tuple[Manifest, ImageConfig]:
     return manifest, config
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _checked(key: str) -> str:
     assert _KEY.fullmatch(key), "a key is a digest in hex"
     return key
-
-
-def _bytes(data: bytes) -> BinaryIO:
-    return io.BytesIO(data)

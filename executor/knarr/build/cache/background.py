@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 
-class Lookups(Generic[_T]):
+class Background(Generic[_T]):
     """A few threads that the process does not wait for when it ends; a pool's threads would be waited for."""
 
     def __init__(self, threads: int) -> None:

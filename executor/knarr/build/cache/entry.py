@@ -5,6 +5,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
+from knarr.build.cache.keys import VERSION, digest_parts
 from knarr.build.image import ImageLayer
 from knarr.errors import CorruptError
 from knarr.oci import media_types
@@ -41,8 +42,13 @@ class CacheEntry:
         if len(manifest.layers) > 1 or len(manifest.layers) != len(config.diff_ids):
             raise CorruptError("not an entry of one layer")
         layer = ImageLayer(manifest.layers[0], config.diff_ids[0]) if manifest.layers else None
+        if layer is not None and layer.descriptor.media_type not in media_types.OCI_FORM_OF_LAYER:
+            raise CorruptError(f"not a layer: {layer.descriptor.media_type[:100]}")
         created_s = _seconds(config.document.get("created"))
-        return cls(layer, key, str(stated.get("below")), created_s, str(stated.get("content") or ""))
+        entry = cls(layer, key, str(stated.get("below")), created_s, str(stated.get("content") or ""))
+        if stated.get("seal") != entry.seal:
+            raise CorruptError("its parts don't belong together")
+        return entry
 
     def config(self, platform: Platform) -> bytes:
         """The config blob that keeps the entry; an ordinary image config to everybody else."""
@@ -52,7 +58,12 @@ class CacheEntry:
             "os": platform.os,
             "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "config": {},
-            _PROPERTY: {"key": self.key, "below": self.below, "content": self.content},
+            _PROPERTY: {
+                "key": self.key,
+                "below": self.below,
+                "content": self.content,
+                "seal": self.seal,
+            },
             "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in self.layers]},
         }
         return encode_json(document)
@@ -62,6 +73,16 @@ class CacheEntry:
         descriptor = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
         layers = tuple(layer.descriptor for layer in self.layers)
         return Manifest(media_types.OCI_MANIFEST, descriptor, layers).to_bytes()
+
+    @property
+    def seal(self) -> str:
+        """A checksum over all of it: shows mix-ups, and nothing to one who may write to the cache anyway."""
+        layers = [
+            (str(each.diff_id), str(each.descriptor.digest), str(each.descriptor.size_bytes))
+            for each in self.layers
+        ]
+        parts = [VERSION, "entry", self.key, self.below, self.content, str(self.created_s)]
+        return digest_parts([*parts, *(part for layer in layers for part in layer)])
 
     @property
     def layers(self) -> tuple[ImageLayer, ...]:
@@ -75,6 +96,9 @@ class CacheEntry:
 
 def _seconds(value: object) -> int:
     try:
-        return int(datetime.datetime.fromisoformat(str(value)).timestamp())
-    except (ValueError, OverflowError) as error:
+        time = datetime.datetime.fromisoformat(str(value))
+    except ValueError as error:
         raise CorruptError("a cache entry without a date") from error
+    if time.tzinfo is None:
+        raise CorruptError("a cache entry whose date has no time zone")
+    return int(time.timestamp())

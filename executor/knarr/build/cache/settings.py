@@ -1,6 +1,7 @@
 """What is asked of the cache, and the cache that does it."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,22 +26,26 @@ class CacheSettings:
     """False only looks up."""
 
 
+@contextmanager
 def open_cache(
-    settings: CacheSettings,
-    client: Client,
-    lookups: Client,
-    blobs: Blobs,
-    platform: Platform,
-    *,
-    now_s: int,
-    clock: Callable[[], float],
-) -> LayerCache:
-    """The cache of a build; the caller closes it. `lookups` is a client that does not wait for long."""
-    backend: Backend
-    if isinstance(settings.place, Path):
-        backend = LayoutBackend(settings.place, blobs, platform)
-    else:
-        backend = RepositoryBackend(client, lookups, settings.place, platform)
-    return LayerCache(
-        backend, client.reporter, now_s=now_s, ttl_s=settings.ttl_s, writes=settings.writes, clock=clock
-    )
+    settings: CacheSettings, client: Client, blobs: Blobs, platform: Platform, *, now_s: int
+) -> Iterator[LayerCache]:
+    """The cache of a build; leaving the block waits for what is still being kept."""
+    with ExitStack() as exits:
+        backend: Backend
+        if isinstance(settings.place, Path):
+            backend = LayoutBackend(settings.place, blobs, platform)
+        else:
+            patient = exits.enter_context(client.for_cache(patient=True))
+            hasty = exits.enter_context(client.for_cache(patient=False))
+            blobs.reach(settings.place, patient)
+            backend = RepositoryBackend(patient, hasty, settings.place, platform)
+        cache = LayerCache(
+            backend,
+            client.reporter,
+            now_s=now_s,
+            ttl_s=settings.ttl_s,
+            writes=settings.writes,
+            clock=client.clock,
+        )
+        yield exits.enter_context(cache)

@@ -48,11 +48,11 @@ class ContentKeys:
             self._known[place] = content_key(items, keeps_owner=False)
         return self._known[place]
 
-    def of_stage(self, index: int, tree: Callable[[], Tree], request: CopyRequest) -> str:
+    def of_stage(self, index: int, tree: Tree, request: CopyRequest) -> str:
         """Of files of a stage that was built, owners and modes included."""
         place = (str(index), "stage", *request_parts(request))
         if place not in self._known:
-            items = plan_copy(replace(request, keep_owner=True), tree(), EmptyTree())
+            items = plan_copy(replace(request, keep_owner=True), tree, EmptyTree())
             self._known[place] = content_key(items, keeps_owner=True)
         return self._known[place]
 

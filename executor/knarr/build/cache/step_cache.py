@@ -1,7 +1,8 @@
 """The cache as the steps of a build see it: keys planned ahead, verdicts, layers kept."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from knarr.build.cache.backends import OpenLayer
 from knarr.build.cache.entry import CacheEntry
@@ -15,7 +16,7 @@ from knarr.build.cache.source_keys import (
     stage_paths_key,
 )
 from knarr.build.image import Image, ImageLayer
-from knarr.build.layer_step import LayerStep, SourceKeys, UnknownInputsError
+from knarr.build.layer_step import Inputs, LayerStep, SourceKeys, UnknownInputsError
 from knarr.rootfs.copy import CopyRequest
 from knarr.rootfs.tree import Tree
 
@@ -41,6 +42,8 @@ class Position:
 
     key: str | None
     state: str
+    is_repeatable: bool = True
+    """Whether what there is may be what there was when the key was the same; else it is made each time."""
 
     @classmethod
     def of_base(cls, image: Image, rules: Iterable[str] = ()) -> "Position":
@@ -49,20 +52,34 @@ class Position:
         return cls(key, key)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StepVerdict:
     """What the cache says of one step, and where the stage would be after it."""
 
     entry: CacheEntry | None = None
     reason: str = ""
-    inputs: tuple[str | bytes, ...] | None = None
+    inputs: Inputs | None = None
     key: str | None = None
+    is_repeatable: bool = True
 
     def after(self, position: Position, step: LayerStep, layer: ImageLayer) -> Position:
         """The position behind the step, now that its layer is known."""
-        if step.is_run or self.inputs is None:
-            return Position(self.key, state_key(position.state, layer.diff_id))
-        return Position(self.key, state_key(position.state, self.inputs))
+        below = position.state
+        is_process = step.is_run or self.inputs is None
+        state = state_key(below, layer.diff_id) if is_process else state_key(below, self.inputs or ())
+        return Position(self.key, state, position.is_repeatable and self.is_repeatable)
+
+
+class StageFiles(Protocol):
+    """Ways to the files of the stages, made or still to be made."""
+
+    def build(self, index: int) -> None:
+        """Build a stage as far as the cache lacks it."""
+        ...
+
+    def tree(self, index: int) -> Tree:
+        """Its files; it is built where it isn't yet."""
+        ...
 
 
 class StepCache:
@@ -92,8 +109,8 @@ class StepCache:
         self._cache.ask(keys)
 
     def know_stage(self, index: int, position: Position) -> None:
-        """Remember the key of a whole stage."""
-        if position.key is not None:
+        """Remember the key of a whole stage, but of none that is to be run each time."""
+        if position.key is not None and position.is_repeatable:
             self._stage_keys[index] = position.key
 
     def planned_key(self, position: Position, step: LayerStep) -> Position:
@@ -101,35 +118,32 @@ class StepCache:
         if position.key is None:
             return position
         try:
-            inputs = step.inputs(self._keys({}))
+            inputs = step.inputs(self._keys(None))
         except UnknownInputsError:
             return Position(None, position.state)
         key = step_key(position.key, inputs)
         if self._rules.cover(step):
             self._cache.ask([key])
-        return Position(key, position.state)
+        return Position(key, position.state, position.is_repeatable and self._is_repeatable(step))
 
-    def verdict(
-        self, position: Position, step: LayerStep, made: Mapping[int, Callable[[], Tree]]
-    ) -> StepVerdict:
-        """What the cache says of a step; `made` gives the files of stages, made or still to be made."""
-        try:
-            inputs = step.inputs(self._keys(made))
-        except UnknownInputsError:
-            return StepVerdict(reason="its remote sources have to be fetched anyway")
-        if position.key is None:
-            return StepVerdict(reason="a step before it depends on remote sources", inputs=inputs)
-        key = step_key(position.key, inputs)
+    def verdict(self, position: Position, step: LayerStep, files: StageFiles) -> StepVerdict:
+        """What the cache says of a step; fetches what the step needs fetched to be known.
+
+        Raises KnarrError for what the step needs; never for the cache.
+        """
+        inputs = self._inputs(step, files)
+        assert position.key is not None, "all inputs are known by the time of a step"
+        key, is_repeatable = step_key(position.key, inputs), self._is_repeatable(step)
         if not self._rules.cover(step):
             flag = "--cache-run-layers" if step.is_run else "--cache-copy-layers"
-            return StepVerdict(reason=f"not asked for ({flag})", inputs=inputs, key=key)
+            return StepVerdict(None, f"not asked for ({flag})", inputs, key, is_repeatable)
         verdict: Verdict = self._cache.verdict(key, below=position.state)
         entry = verdict.entry if verdict.entry is not None and verdict.entry.layer is not None else None
-        return StepVerdict(entry, verdict.reason, inputs, key)
+        return StepVerdict(entry, verdict.reason, inputs, key, is_repeatable)
 
-    def likely(self, key: str | None) -> bool:
-        """Whether the cache seems to have a step."""
-        return key is not None and self._cache.has(key)
+    def distrust(self, key: str, why: str) -> None:
+        """Use the entry of a key no more."""
+        self._cache.distrust(key, why)
 
     def keep(self, position: Position, step: LayerStep, verdict: StepVerdict, layer: ImageLayer) -> None:
         """Keep what a step made, where that is asked for."""
@@ -137,23 +151,37 @@ class StepCache:
             entry = CacheEntry(layer, verdict.key, position.state, self._created_s)
             self._cache.keep(entry, self._open_layer)
 
-    def _keys(self, made: Mapping[int, Callable[[], Tree]]) -> SourceKeys:
+    def _is_repeatable(self, step: LayerStep) -> bool:
+        return self._rules.run_layers or not step.is_run
+
+    def _inputs(self, step: LayerStep, files: StageFiles) -> Inputs:
+        keys = self._keys(files)
+        try:
+            return step.inputs(keys)
+        except UnknownInputsError:
+            assert step.prepare is not None
+            step.prepare()
+            return step.inputs(keys)
+
+    def _keys(self, files: StageFiles | None) -> SourceKeys:
         def of_stage(index: int, request: CopyRequest) -> str:
-            return self._of_stage(index, request, made)
+            return self._of_stage(index, request, files)
 
         return _Keys(self._contents, self._context, self._resolve, of_stage)
 
-    def _of_stage(self, index: int, request: CopyRequest, made: Mapping[int, Callable[[], Tree]]) -> str:
+    def _of_stage(self, index: int, request: CopyRequest, files: StageFiles | None) -> str:
         """The key of a stage's files at some paths: remembered by the cache, or read from the stage."""
+        if index not in self._stage_keys and files is not None:
+            files.build(index)
         stage_key = self._stage_keys.get(index)
         paths_key = stage_paths_key(stage_key, request) if stage_key is not None else None
         if paths_key is not None:
             verdict = self._cache.verdict(paths_key, below="")
             if verdict.entry is not None and verdict.entry.content:
                 return verdict.entry.content
-        if index not in made:
+        if files is None:
             raise UnknownInputsError
-        content = self._contents.of_stage(index, made[index], request)
+        content = self._contents.of_stage(index, files.tree(index), request)
         if paths_key is not None:
             entry = CacheEntry(None, paths_key, "", self._created_s, content)
             self._cache.keep(entry, self._open_layer)
