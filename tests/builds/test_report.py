@@ -1,13 +1,20 @@
 """What real builds show: folds, JSON lines, the job summary, the page; where they fail too."""
 
+import fcntl
 import json
+import os
+import pty
+import struct
 import subprocess
+import sys
+import termios
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from support.html_pages import check_page
-from support.knarr_cli import knarr
+from support.knarr_cli import EXECUTOR, knarr
 from support.registry import Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.registry]
@@ -128,6 +135,41 @@ def test_page_of_a_file_that_is_no_dockerfile(case: Case) -> None:
     page = check_page(case.page.read_text())
     assert "line 2 of the Dockerfile" in page.text
     assert "NONSENSE <b>" in page.text
+
+
+def test_live_progress_leaves_the_output_of_steps_alone(case: Case) -> None:
+    text = "FROM busybox\nCOPY big /\nRUN for i in 1 2 3; do echo line $i; sleep 0.3; done; printf end\n"
+    (case.context / "Dockerfile").write_text(text)
+    (case.context / "big").write_bytes(os.urandom(40_000_000))
+    host = case.registry.host
+    flags = ["--no-push", f"--insecure-registry={host}", f"--registry-map=docker.io={host}"]
+    status, raw = on_a_terminal(["build", str(case.context), *flags], columns=80)
+    assert status == 0, raw
+    assert "[0/2] stage-0 1/2 COPY big /  compress " in raw
+    blanks = " " * 79
+    assert f"line 1\r\nline 2\r\nline 3\r\nend{blanks}\r\x1b[K" in raw, raw[raw.index("line 1") - 200 :][:400]
+    assert "\nsha256:" in raw
+
+
+def on_a_terminal(arguments: Sequence[str], *, columns: int) -> tuple[int, str]:
+    """Run knarr with a terminal of its own; the result is its status with all that the terminal got."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(EXECUTOR), "TERM": "xterm", "CI": "", "NO_COLOR": "1"}
+    environment |= {"GITHUB_ACTIONS": "", "GITLAB_CI": ""}
+    command = [sys.executable, "-m", "knarr", *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        data = b"".join(iter(lambda: read_terminal(ours), b""))
+    os.close(ours)
+    return process.returncode, data.decode()
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # EIO: nobody has the other end any more
+        return b""
 
 
 def test_values_of_build_arguments_are_not_shown(case: Case) -> None:

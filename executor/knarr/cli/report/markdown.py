@@ -88,7 +88,7 @@ def _layers(record: BuildRecord) -> Iterator[str]:
     if record.image is None or not record.image.layers:
         return
     layers = record.image.layers
-    made = {step.layer_digest: step for step in record.steps if step.layer_digest}
+    made = record.makers()
     rows = []
     for layer in layers[:_MOST_ROWS]:
         step = made.get(layer.digest)

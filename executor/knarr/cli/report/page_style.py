@@ -27,6 +27,7 @@ main { max-width: 1560px; margin: 0 auto; padding: 24px 20px 48px; }
 code, pre, .mono { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
   monospace; }
 code, .mono { font-size: 13px; overflow-wrap: anywhere; }
+.digest { white-space: nowrap; }
 a { color: var(--link); text-decoration: none; }
 a:hover, a:focus-visible { text-decoration: underline; }
 h1 { font-size: 22px; line-height: 1.3; margin: 0; overflow-wrap: anywhere; }
@@ -111,6 +112,7 @@ tr:last-child td { border-bottom: 0; }
 details summary { cursor: pointer; font-weight: 600; font-size: 16px; }
 details[open] summary { margin-bottom: 12px; }
 .wide { overflow-x: auto; }
+.rest { color: var(--soft); font-size: 13px; }
 ul.plain { margin: 0; padding-left: 18px; font-size: 13px; overflow-wrap: anywhere; }
 footer { color: var(--soft); font-size: 13px; }
 @media (max-width: 640px) {
@@ -128,6 +130,7 @@ footer { color: var(--soft); font-size: 13px; }
   .source pre { font-size: 12px; padding-right: 10px; }
   .source .note { margin: 2px 10px 6px 34px; }
   .bar { display: none; }
+  .roomy { min-width: 620px; }
   .source .facts { padding: 0 8px 0 0; } .source .facts .pill { display: none; }
 }
 @media print { body { background: none; } .card, .tile { break-inside: avoid; } }

@@ -15,7 +15,7 @@ def layers_card(record: BuildRecord, totals: Totals) -> Markup:
     """The image's layers, the largest first."""
     if record.image is None or not record.image.layers:
         return Markup()
-    made = {step.layer_digest: step for step in record.steps if step.layer_digest}
+    made = record.makers()
     largest = max(layer.size_bytes for layer in record.image.layers) or 1
     rows = []
     for number, layer in sorted(
@@ -31,7 +31,7 @@ def layers_card(record: BuildRecord, totals: Totals) -> Markup:
                 _number(format_bytes(layer.size_bytes)),
                 element("td", element("div", share, class_="track"), class_="bar"),
                 element("td", of),
-                element("td", element("code", short_hex(layer.digest), title=layer.digest)),
+                element("td", _digest(layer.digest)),
             )
         )
     head = f"Layers by size: {plural(totals.layers, 'layer')}, {format_bytes(totals.image_bytes)}"
@@ -48,7 +48,7 @@ def steps_card(record: BuildRecord, totals: Totals) -> Markup:
     head = f"Steps: {totals.steps}"
     if totals.judged:
         head += f", {totals.hits} of {totals.judged} cached"
-    table = _table(("step", "time", "phases", "cache", "layer"), rows)
+    table = _table(("step", "time", "phases", "cache", "layer"), rows, is_roomy=True)
     return element("section", element("h2", head), table, class_="card")
 
 
@@ -62,11 +62,11 @@ def moves_card(record: BuildRecord) -> Markup:
             _number(format_bytes(move.transfer.size_bytes)),
             _number(format_seconds(move.span.duration_s(record.now_s()))),
             element("td", element("code", move.transfer.repository)),
-            element("td", element("code", short_hex(move.transfer.digest), title=move.transfer.digest)),
+            element("td", _digest(move.transfer.digest)),
         )
         for move in record.moves
     ]
-    table = _table(("blob", "size", "time", "repository", "digest"), rows)
+    table = _table(("blob", "size", "time", "repository", "digest"), rows, is_roomy=True)
     summary = element("summary", f"Blobs: {len(rows)}")
     return element("section", element("details", summary, table), class_="card")
 
@@ -112,16 +112,21 @@ def _legend(totals: Totals) -> Markup:
     return element("ul", *items, class_="legend")
 
 
-def _table(head: Sequence[str | None], rows: Sequence[Sequence[Markup]]) -> Markup:
-    """`head` has None over a column of bars."""
+def _table(head: Sequence[str | None], rows: Sequence[Sequence[Markup]], *, is_roomy: bool = False) -> Markup:
+    """`head` has None over a column of bars; a roomy table is scrolled where there is no room for it."""
     numbers = {"size", "time", "layer", ""}
     cells = [
         element("th", name or "", class_="bar" if name is None else "number" if name in numbers else None)
         for name in head
     ]
     body = [element("tr", *row) for row in rows]
-    table = element("table", element("thead", element("tr", *cells)), element("tbody", *body))
+    parts = element("thead", element("tr", *cells)), element("tbody", *body)
+    table = element("table", *parts, class_="roomy" if is_roomy else None)
     return element("div", table, class_="wide")
+
+
+def _digest(digest: str) -> Markup:
+    return element("code", short_hex(digest), class_="digest", title=digest)
 
 
 def _number(text: str) -> Markup:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from knarr.cli.report.markup import Markup, element, join
-from knarr.cli.report.quantities import format_bytes, format_rate, format_seconds
+from knarr.cli.report.quantities import format_bytes, format_rate, format_seconds, plural
 from knarr.cli.report.record import DOWNLOAD, PHASES, UPLOAD, BuildRecord, Move, Span, Stage, Step
 from knarr.cli.report.text import one_line, short_hex
 from knarr.cli.report.totals import Totals
@@ -11,6 +11,8 @@ from knarr.cli.report.totals import Totals
 _TICK_STEPS = (1, 2, 5)
 _MOST_TICKS = 6
 _TITLE_LIMIT = 200
+_SMALL_BYTES = 100_000
+_MOST_SMALL = 5
 _PHASE_OF = {"pull": DOWNLOAD, "push": UPLOAD}
 
 
@@ -95,14 +97,22 @@ def _moves(record: BuildRecord, direction: str, heading: str, whole_s: float) ->
     size = format_bytes(sum(move.transfer.size_bytes for move in moved))
     rest = f", {format_bytes(sum(move.transfer.size_bytes for move in spared))} spared" if spared else ""
     title = join(heading, element("span", f" {size}{rest}", class_="soft"))
-    return join(element("div", title, class_="lane"), *(_move(move, whole_s) for move in moved))
+    told = [move for move in moved if _is_told(move, len(moved))]
+    untold = plural(len(moved) - len(told), "small blob")
+    rest_line = element("div", f"and {untold}", class_="rest") if len(told) < len(moved) else Markup()
+    return join(element("div", title, class_="lane"), *(_move(move, whole_s) for move in told), rest_line)
+
+
+def _is_told(move: Move, count: int) -> bool:
+    """Whether a blob gets a row: not a small one among many."""
+    return count <= _MOST_SMALL or move.transfer.size_bytes >= _SMALL_BYTES or not move.how
 
 
 def _move(move: Move, whole_s: float) -> Markup:
     transfer, took_s = move.transfer, move.span.duration_s(whole_s)
     size = format_bytes(transfer.size_bytes)
     rate = format_rate(move.done_bytes, took_s)
-    label = element("code", short_hex(transfer.digest), title=transfer.digest)
+    label = element("code", short_hex(transfer.digest), title=f"{transfer.digest}, {transfer.repository}")
     facts = " · ".join(each for each in (size, rate) if each)
     bar = _bar(move.span, _PHASE_OF[transfer.direction] if move.how else "cut", whole_s)
     return _row(join(label, element("span", f" {facts}", class_="soft")), [bar], format_seconds(took_s))

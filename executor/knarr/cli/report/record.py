@@ -6,7 +6,7 @@ Times are seconds since the build began.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from knarr.progress import BaseResolved, BuiltLayer, CheckFound, Failed, ImageBuilt, Transfer
+from knarr.progress import BaseResolved, CheckFound, Failed, ImageBuilt, Transfer
 
 DOWNLOAD = "download"
 UPLOAD = "upload"
@@ -131,9 +131,9 @@ class BuildRecord:
         step = self.step
         return step if self.failure is not None and step is not None and not step.is_done else None
 
-    def is_base(self, layer: BuiltLayer) -> bool:
-        """Whether a layer of the image is one that no step made."""
-        return all(step.layer_digest != layer.digest for step in self.steps)
+    def makers(self) -> dict[str, Step]:
+        """The steps that made layers, by the layers' digests; of several the last in the file."""
+        return {step.layer_digest: step for step in sorted(self.steps, key=lambda each: each.line)}
 
     def now_s(self, fallback_s: float = 0.0) -> float:
         """When it ended; `fallback_s` where it has not."""

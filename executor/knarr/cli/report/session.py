@@ -1,6 +1,6 @@
 """The reporter of one build, from its first event to what is written at its end."""
 
-import shutil
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +27,7 @@ from knarr.cli.report.totals import Totals
 from knarr.errors import OutputError
 from knarr.progress import CheckFound, Event, Failed, StageStarted
 
+_USUAL_WIDTH = 80
 _FOLDS: Mapping[Ci, Callable[[str], Folds | None]] = {
     "github": GithubFolds,
     "gitlab": lambda _: GitlabFolds(),
@@ -135,8 +136,16 @@ class ReportSession:
             stream,
             self._lock,
             lambda width: status_lines(self._recorder.record, self._recorder.now_s, width),
-            lambda: shutil.get_terminal_size().columns,
+            partial(_width, stream),
         )
+
+
+def _width(stream: TextIO) -> int:
+    """Columns of the terminal now; 80 where it is none, or does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):
+        return _USUAL_WIDTH
 
 
 def _github_note(workspace: str, event: Event, record: BuildRecord) -> str:

@@ -45,6 +45,7 @@ class Totals:
         """The sums so far."""
         steps = list(record.steps)
         layers = record.image.layers if record.image is not None else ()
+        made = record.makers()
         return cls(
             duration_s=record.now_s(now_s),
             steps=len(steps),
@@ -52,7 +53,7 @@ class Totals:
             hits=sum(step.verdict is not None and step.verdict.is_hit for step in steps),
             layers=len(layers),
             image_bytes=sum(layer.size_bytes for layer in layers),
-            new_bytes=sum(layer.size_bytes for layer in layers if not record.is_base(layer)),
+            new_bytes=sum(layer.size_bytes for layer in layers if layer.digest in made),
             pulled=Traffic.of(move for move in record.moves if move.how == "pulled"),
             sent=Traffic.of(move for move in record.moves if move.how == "pushed"),
             spared=Traffic.of(move for move in record.moves if move.how in ("mounted", "exists")),
