@@ -19,6 +19,7 @@ from knarr.build.image import FinishedImage, Image, ImageLayer
 from knarr.build.isolation import Sandbox, enter_sandbox
 from knarr.build.layer_rules import LayerRules
 from knarr.build.local_source import LocalSource
+from knarr.build.merge import LayerMerge
 from knarr.build.named_contexts import NamedContexts
 from knarr.build.output import check_outputs, write_layout, write_tarball
 from knarr.build.output_files import write_output_files
@@ -36,6 +37,7 @@ from knarr.dockerfile.parser import Dockerfile, parse
 from knarr.dockerfile.remote_sources import without_credentials
 from knarr.dockerfile.stages import PlannedStage
 from knarr.errors import KnarrError
+from knarr.layers.tar_read import read_members
 from knarr.oci.digest import Digest
 from knarr.progress import BuildPlanned, BuiltLayer, ImageBuilt, Reporter, SourceRead
 from knarr.registry.client import Client
@@ -167,6 +169,7 @@ class Build:
                 request.mount_cache_dir or request.work_dir / "cache-mounts",
                 request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
                 reporter,
+                can_share=sandbox.can_mount,
             ),
             credentials=request.credentials,
             remotes=remotes,
@@ -183,13 +186,35 @@ class Build:
 
     def run(self, publisher: Publisher, cache: LayerCache | None) -> Image:
         """Build what the target needs; the result is the target's image. Its layers go to the publisher."""
+        stages = self.stages()
+        self._check_isolation(stages)
+        steps = sum(len(each.instructions) for each in stages)
+        self._reporter.report(BuildPlanned(len(stages), steps))
+        runner = self.plan(stages, cache)
+
+        base_layers = self._plan.base_layer_count(stages)
+
+        def publish(layer: ImageLayer) -> None:
+            self._request.outputs.form.layer_type(layer.descriptor.media_type)  # or fail now
+            if layer.origin is not None or not self._request.single_snapshot:
+                publisher.submit(layer)
+
+        image = runner.build(self._plan.target.index, publish).image
+        if self._request.single_snapshot:
+            image = self._merged(image, base_layers)
+        config = image.config.with_labels(self._request.labels)
+        return image.with_config(config.with_property("created", self._settings.created))
+
+    def stages(self) -> tuple[PlannedStage, ...]:
+        """What is to be built, the Dockerfile checked, the images resolved that it starts from."""
         self._checks.check_file()
         stages = self._plan.stages()
         images = {each.stage.index: self._plan.base_image(each) for each in stages}
         self._checks.check_stages(stages, {i: image for i, image in images.items() if image is not None})
-        self._check_isolation(stages)
-        steps = sum(len(each.instructions) for each in stages)
-        self._reporter.report(BuildPlanned(len(stages), steps))
+        return stages
+
+    def plan(self, stages: tuple[PlannedStage, ...], cache: LayerCache | None) -> StageRunner:
+        """Look all steps up that can be known before any work."""
         self._runner = StageRunner(
             self._plan,
             stages,
@@ -202,14 +227,20 @@ class Build:
             is_read=self._request.outputs.read,
         )
         self._runner.plan_keys()
+        return self._runner
 
-        def publish(layer: ImageLayer) -> None:
-            self._request.outputs.form.layer_type(layer.descriptor.media_type)  # or fail now
-            publisher.submit(layer)
-
-        image = self._runner.build(self._plan.target.index, publish).image
-        config = image.config.with_labels(self._request.labels)
-        return image.with_config(config.with_property("created", self._settings.created))
+    def _merged(self, image: Image, kept: int) -> Image:
+        """The image with the layers of this build as one."""
+        own = image.layers[kept:]
+        if len(own) < 2:
+            return image
+        place = self._request.work_dir / "merge"
+        below = StageRoot(place, self._blobs, self._directories, image.layers[:kept])
+        merge = LayerMerge(below.spool, below.tree)
+        for layer in own:
+            with self._blobs.open(layer) as stream:
+                merge.add(read_members(stream), layer)
+        return image.with_merged(kept, self._blobs.write_layer(merge.items()))
 
     def close(self) -> None:
         """Unmount and close; may be called again."""

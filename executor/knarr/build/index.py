@@ -25,6 +25,8 @@ class IndexRequest:
     images: tuple[Reference, ...]
     destinations: tuple[Reference, ...]
     annotations: Mapping[str, str]
+    prefer_index: bool = True
+    """Make an index of one name too, instead of giving what it stands for the names of the destinations."""
 
 
 def push_index(client: Client, request: IndexRequest) -> Descriptor:
@@ -33,11 +35,15 @@ def push_index(client: Client, request: IndexRequest) -> Descriptor:
     Raises UsageError for images that do not go together, RegistryError, CorruptError; a tag that was not
     reached by then is as it was.
     """
-    members = join(member for image in request.images for member in read_members(client, image))
+    found = [read_members(client, image) for image in request.images]
+    members = join(member for each in found for member in each.members)
     for member in members:
         client.reporter.report(Note(f"{member.descriptor.platform}: {member.reference}"))
-    index = _index(members, request.annotations)
-    data = index.to_bytes()
+    if len(found) == 1 and not request.prefer_index:
+        data, media_type = found[0].top.data, found[0].top.descriptor.media_type
+    else:
+        index = _index(members, request.annotations)
+        data, media_type = index.to_bytes(), index.media_type
     repositories = tuple(dict.fromkeys(Reference(to.registry, to.repository) for to in request.destinations))
     if client.rules.check_push:
         for repository in repositories:
@@ -46,8 +52,8 @@ def push_index(client: Client, request: IndexRequest) -> Descriptor:
         for member in members:
             copy_image(client, member, repository)
     for destination in request.destinations:
-        _put(client, destination, data, index.media_type)
-    return Descriptor(index.media_type, Digest.of(data), len(data))
+        _put(client, destination, data, media_type)
+    return Descriptor(media_type, Digest.of(data), len(data))
 
 
 def join(members: Iterable[Member]) -> tuple[Member, ...]:

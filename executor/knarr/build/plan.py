@@ -1,6 +1,6 @@
 """What a build has to do: the target, the stages it needs, the images they start from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from knarr.build.base import BaseImages
 from knarr.build.image import Image
@@ -76,6 +76,15 @@ class BuildPlan:
             return self._bases.get(base.name, platform)
         except KnarrError as error:
             raise located(error, planned.stage.from_) from error
+
+    def base_layer_count(self, stages: Sequence[PlannedStage]) -> int:
+        """How many layers of the target come from the image at the bottom of its stages."""
+        planned = {each.stage.index: each for each in stages}
+        lowest = planned[self.target.index]
+        while (parent := parent_index(lowest)) is not None:
+            lowest = planned[parent]
+        image = self.base_image(lowest)
+        return len(image.layers) if image is not None else 0
 
     def first_state(self, planned: PlannedStage, parent: StageState | None, settings: Settings) -> StageState:
         """A stage before its first instruction; `parent` is the stage it starts from, at its end."""

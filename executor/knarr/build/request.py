@@ -82,6 +82,8 @@ class BuildRequest:
     """Whether times are 1970's where SOURCE_DATE_EPOCH does not say otherwise."""
     epoch_s: int | None = None
     """What the image says instead of `created_s`, see `source_date_epoch`; set by the build itself."""
+    single_snapshot: bool = False
+    """Whether all that the build adds to its base is one layer."""
     snapshots: SnapshotRules = field(default_factory=SnapshotRules)
     cache: CacheSettings | None = None
     """None builds every step."""

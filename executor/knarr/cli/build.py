@@ -119,6 +119,7 @@ def _request(
         force=flags.isolation.force.on,
         contexts=_named_contexts(flags.mounts),
         credentials=read_credentials(flags.mounts.secret, flags.mounts.ssh, environment),
+        single_snapshot=flags.snapshots.single_snapshot.on,
         snapshots=snapshot_rules(flags.snapshots),
         cache=read_cache(flags.caching, outputs, Path.cwd()),
         mount_cache_dir=_path(flags.mounts.mount_cache_dir),

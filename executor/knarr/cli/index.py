@@ -54,8 +54,13 @@ def _request(flags: IndexFlags) -> IndexRequest:
         )
     if not flags.destination:
         raise UsageError("at least one --destination is required")
+    if flags.annotation and not flags.prefer_index:
+        raise UsageError(
+            "--annotation does not go with --prefer-index=false", hint="what is copied as it is takes none"
+        )
     return IndexRequest(
         tuple(Reference.parse(text).with_default_tag() for text in flags.image),
         parse_destinations(flags.destination, flags.extra_tag),
         dict(parse_pair(text, "--annotation") for text in flags.annotation),
+        prefer_index=flags.prefer_index.on,
     )

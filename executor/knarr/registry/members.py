@@ -33,8 +33,16 @@ class Member:
         return self.descriptor.platform is not None and self.descriptor.platform.os != _UNKNOWN
 
 
-def read_members(client: Client, reference: Reference) -> tuple[Member, ...]:
-    """What a name stands for: one image, or each manifest of an index.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a name stands for: the document itself, with the manifests in it."""
+
+    top: Document
+    members: tuple[Member, ...]
+
+
+def read_members(client: Client, reference: Reference) -> Found:
+    """What a name stands for: one image, or an index with each of its manifests.
 
     An image's platform is that of its config; an index's word counts where the index has one. Raises
     UsageError for what is no image, RegistryError, CorruptError.
@@ -43,16 +51,15 @@ def read_members(client: Client, reference: Reference) -> tuple[Member, ...]:
         client,
         client.policy.extra_manifest_reads,
         f"read {reference}",
-        lambda _: tuple(_members(ManifestReader(client, reference), reference)),
+        lambda _: _found(ManifestReader(client, reference), reference),
     )
 
 
-def _members(reader: ManifestReader, reference: Reference) -> Iterator[Member]:
+def _found(reader: ManifestReader, reference: Reference) -> Found:
     top = reader.read(reference)
     if isinstance(top.value, Manifest):
-        yield _image(reader, reference, top, top.value)
-        return
-    yield from _children(reader, reference, top.value)
+        return Found(top, (_image(reader, reference, top, top.value),))
+    return Found(top, tuple(_children(reader, reference, top.value)))
 
 
 def _children(reader: ManifestReader, reference: Reference, index: Index) -> Iterator[Member]:

@@ -45,13 +45,15 @@ class LayerCache:
         ttl_s: float,
         writes: bool,
         clock: Callable[[], float],
+        budget_s: float = LOOKUP_BUDGET_S,
     ) -> None:
+        """An entry counts for `ttl_s`; all lookups together wait for `budget_s` at most."""
         self._backend = backend
         self._reporter = reporter
         self._now_s = now_s
         self._ttl_s = ttl_s
         self._clock = clock
-        self._left_s = LOOKUP_BUDGET_S
+        self._budget_s = self._left_s = budget_s
         self._pool: Background[CacheEntry | None] = Background(_JOBS)
         self._keeper = Keeper(backend, reporter, clock=clock) if writes else None
         self._lookups: dict[str, Future[CacheEntry | None]] = {}
@@ -76,7 +78,7 @@ class LayerCache:
         wait([lookup], timeout=max(0.0, self._left_s))
         self._left_s -= self._clock() - started
         if not lookup.done():
-            return self._given_up(f"its answers take longer than {LOOKUP_BUDGET_S:.0f} s")
+            return self._given_up(f"its answers take longer than {self._budget_s:g} s")
         try:
             entry = lookup.result()
         except CorruptError as error:

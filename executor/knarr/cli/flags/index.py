@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from knarr.cli.flags.kinds import argument, value
+from knarr.cli.flags.kinds import ON, Switch, argument, switch, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,4 +20,10 @@ class IndexFlags:
         tuple[str, ...],
         value("extra-tag", "Another tag in the repository of the first destination; repeatable."),
     ] = ()
+    prefer_index: Annotated[
+        Switch,
+        switch(
+            "prefer-index", "Make an index of a single IMAGE too; false copies it as it is, to a new name."
+        ),
+    ] = ON
     annotation: Annotated[tuple[str, ...], value("annotation", "KEY=VALUE in the index; repeatable.")] = ()

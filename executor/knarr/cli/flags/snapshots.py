@@ -17,6 +17,9 @@ class SnapshotFlags:
         ),
     ] = ""
     old_snapshot_mode: Annotated[str, value("snapshotMode", "Old name of --snapshot-mode.", hidden=True)] = ""
+    single_snapshot: Annotated[
+        Switch, switch("single-snapshot", "Make one layer of all that the build adds to its base.")
+    ] = OFF
     use_new_run: Annotated[
         Switch, switch("use-new-run", "Accepted: changes are never found by hashing alone.", hidden=True)
     ] = OFF
