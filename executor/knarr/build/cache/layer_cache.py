@@ -21,6 +21,8 @@ LOOKUP_BUDGET_S = 10.0
 """All lookups of a build together wait no longer than this."""
 
 _JOBS = 8
+_MAX_DAMAGED = 3
+"""After so many this is no cache, but a web page, say."""
 _MAX_AHEAD_S = 24 * 3600
 """How far the clock of the builder that made an entry may be ahead of ours."""
 
@@ -82,6 +84,8 @@ class LayerCache:
         try:
             entry = lookup.result()
         except CorruptError as error:
+            if len(self._distrusted) >= _MAX_DAMAGED:
+                return self._given_up(f"it has many damaged entries: {error.message}")
             self.distrust(key, error.message)
             return Verdict(None, self._distrusted[key])
         except KnarrError as error:
