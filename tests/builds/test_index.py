@@ -180,6 +180,18 @@ def test_images_of_docker_make_an_index_of_docker(registry: Registry, tmp_path: 
     assert _read(registry, "docker", "oci")["annotations"] == {"a": "b"}
 
 
+def test_a_single_name_is_copied_as_it_is(registry: Registry, images: dict[str, str]) -> None:
+    one, copied = f"{registry.host}/one", f"{registry.host}/copied"
+    _index([f"{one}:amd64", f"{one}:arm64", "-d", f"{one}:two"])
+    digest = _index([f"{one}:two", "--prefer-index=false", "-d", f"{copied}:1"]).stdout
+    assert _read(registry, "copied", "1") == _read(registry, "one", digest.strip())
+    assert _index([f"{one}:arm", "--prefer-index=false", f"-d={copied}:2"]).stdout.strip() == images["arm"]
+    assert _read(registry, "copied", "2", MANIFEST_TYPE) == _read(registry, "one", "arm", MANIFEST_TYPE)
+    both = [f"{one}:arm", f"{one}:arm64", "--prefer-index=false", f"-d={copied}:3"]
+    _index(both)
+    assert len(_read(registry, "copied", "3")["manifests"]) == 2
+
+
 def test_refuses_two_images_of_a_platform(registry: Registry, images: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL another=one\n")
     _build(registry, tmp_path, "linux/amd64", "one:another")
@@ -245,6 +257,7 @@ def test_keeps_attestations(registry: Registry, images: dict[str, str]) -> None:
     ("arguments", "status", "message"),
     [
         (["-d=x:1"], 2, "index takes the images"),
+        (["x:1", "-d=x:2", "--annotation=a=b", "--prefer-index=false"], 2, "does not go with"),
         (["x:1"], 2, "at least one --destination"),
         (["x:1", "-d=x@sha256:" + "0" * 64], 2, "not a digest"),
         (["X:1", "-d=x:1"], 2, "not an image reference"),

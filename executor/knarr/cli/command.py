@@ -17,8 +17,8 @@ Handler = Callable[..., int]
 
 _LISTS_HELP = f"""\
 Several values in a row: --destinations A B {LIST_END}, and so --annotations, --build-args, --build-contexts,
---extra-tags, --labels, --result-files, --secrets and those of registries. An empty value is as if the flag were not
-there.
+--extra-tags, --labels, --result-files, --secrets and those of registries. An empty value is as if the
+flag were not there.
 """
 
 
