@@ -25,6 +25,8 @@ Apply = Callable[[Path], None]
 
 _OWN_FILES = ("proc", "sys", "dev", "etc/resolv.conf", "etc/hosts", "etc/hostname")
 """Every container has its own, and no image's are expected there."""
+_FIRST_PROCESS = 1
+"""The one that a container was started for: no shell waits for its end."""
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -52,6 +54,7 @@ class SharedRoot:
         self._kept = frozenset(there) | frozenset(Path(os.path.realpath(path)) for path in there)
         self._reporter = reporter
         self._is_saved = False
+        self._look = root.stat()
         self._holder: InplaceRoot | None = None
         self._reported: set[str] = set()
         self.protection = Protection(())
@@ -93,7 +96,7 @@ class SharedRoot:
         self._is_saved = False
         try:
             with _undisturbed():
-                own_root.put_back(self.root, self._protect(), self._archive)
+                own_root.put_back(self.root, self._protect(), self._archive, self._look)
         except KnarrError as error:
             self._reporter.report(Note(own_root.describe_failure(error), "warning"))
 
@@ -143,7 +146,7 @@ class SharedRoot:
         return self._holder
 
     def _protect(self) -> Protection:
-        here = self._inside(self._working_directory)
+        here = self._inside(self._working_directory) if os.getpid() != _FIRST_PROCESS else None
         # The shell that started this works there, and would not find a new directory of the same name.
         pinned = [here] if here and (self.root / here).is_dir() else []
         return Protection(self._protected_paths(), pinned=pinned)

@@ -1,6 +1,7 @@
 """The files that a container came with: kept in an archive while others are in their place."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from knarr.errors import KnarrError, OutputError
 from knarr.layers.read import open_layer
 from knarr.layers.tar_read import TarReader
 from knarr.layers.write import write_layer
-from knarr.rootfs.paths import clear_directory
+from knarr.rootfs.paths import IMPLICIT_MODE, clear_directory
 from knarr.rootfs.protection import Protection
 from knarr.rootfs.scan import Scan, changes
 from knarr.rootfs.unpack import OwnerPolicy, apply_layer
@@ -27,21 +28,29 @@ def save(root: Path, protection: Protection, archive: Path) -> None:
         raise OutputError(f"can't keep the container's own files in {archive}: {error.strerror}") from error
 
 
-def put_back(root: Path, protection: Protection, archive: Path) -> None:
-    """Replace what is there by the archive's content. Raises KnarrError; then some of it may be missing."""
+def put_back(root: Path, protection: Protection, archive: Path, look: os.stat_result) -> None:
+    """Replace what is there by the archive's content, the root's own look by `look`.
+
+    Raises KnarrError; then some of it may be missing.
+    """
     empty(root, protection)
     try:
         with open_root(root) as root_fd, archive.open("rb") as file, open_layer(file) as reader:
             apply_layer(root_fd, TarReader(reader), owner_policy=OwnerPolicy.KEEP, protected=protection)
+            os.fchown(root_fd, look.st_uid, look.st_gid)
+            os.fchmod(root_fd, stat.S_IMODE(look.st_mode))
+            os.utime(root_fd, ns=(look.st_atime_ns, look.st_mtime_ns))
     except OSError as error:
         raise OutputError(f"can't read the container's own files: {error.strerror}") from error
 
 
 def empty(root: Path, protection: Protection) -> None:
-    """Remove all that is not protected. Raises OutputError."""
+    """Remove all that is not protected; the root looks as a new one does. Raises OutputError."""
     try:
         with open_root(root) as root_fd:
             clear_directory(root_fd, "", protection.fate)
+            os.fchown(root_fd, 0, 0)
+            os.fchmod(root_fd, IMPLICIT_MODE)
     except OSError as error:
         name = os.fsdecode(error.filename or "")
         raise OutputError(
