@@ -8,14 +8,14 @@ BENCH_ARGS ?=
 IMAGE_ARGS ?= --size-table=docs/image-size.md
 
 bin := $(VENV)/bin
-python_sources := executor tests benchmarks scripts examples
+python_sources := executor tests benchmarks scripts examples github-actions
 shell_sources := .ci/run $(shell find scripts examples ci tasks tests/support -name '*.sh' 2>/dev/null)
 setup := $(PYTHON) scripts/debian_packages.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format images bench clean check-python packages-venv packages-demo packages-test packages-bench
+.PHONY: help demo test lint format tables images bench clean check-python packages-venv packages-demo packages-test packages-bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -36,6 +36,9 @@ lint: packages-venv $(VENV)/.knarr-dev ## format, lint, types, import contract, 
 format: packages-venv $(VENV)/.knarr-dev ## rewrite the Python files in the project's format
 	$(bin)/ruff check --fix-only $(python_sources)
 	$(bin)/ruff format $(python_sources)
+
+tables: packages-venv $(VENV)/.knarr-dev ## the tables of inputs in the wrappers' READMEs
+	$(bin)/python -m scripts.input_tables
 
 images: packages-venv $(VENV)/.knarr-runtime ## the executor's image for docker load; IMAGE_ARGS=--architecture=arm64
 	PYTHONPATH=executor $(bin)/python -m scripts.image --output $(BUILD_DIR)/images \

@@ -29,11 +29,15 @@ _PROGRAMS = {
     "openssl": "openssl",
     "podman": "podman",
     "python3-venv": "",
+    "rsync": "rsync",
     "skopeo": "skopeo",
     "uidmap": "newuidmap",
 }
 _DEMO = ("busybox-static", "python3-venv")
-_TEST = (*_DEMO, "docker-registry", "docker.io", "mmdebstrap", "openssl", "podman", "skopeo", "uidmap")
+_TEST = (
+    *(*_DEMO, "docker-registry", "docker.io", "mmdebstrap", "openssl", "podman", "rsync", "skopeo"),
+    "uidmap",
+)
 _BENCH = ("python3-venv", "buildah", "docker-registry", "e2fsprogs", "mmdebstrap", "skopeo")
 _GROUPS = {"venv": ("python3-venv",), "demo": _DEMO, "test": _TEST, "bench": _BENCH}
 

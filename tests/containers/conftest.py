@@ -1,43 +1,12 @@
-"""Session fixtures of the container tests: the images, engines that have them, registries."""
+"""Session fixtures of the container tests alone: podman, a registry with TLS."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.bases import base, cache_directory, push
-from support.docker_engine import Engine
 from support.podman import Podman
 from support.registry import Registry
-
-_REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory with the images' archives, made anew from the sources; downloads are kept."""
-    output = tmp_path_factory.mktemp("images")
-    command = [sys.executable, "-m", "scripts.image", f"--output={output}"]
-    downloads = f"--downloads={cache_directory()}/image-downloads"
-    environment = {**os.environ, "PYTHONPATH": str(_REPOSITORY / "executor")}
-    subprocess.run(
-        [*command, downloads], check=True, cwd=_REPOSITORY, env=environment, stdin=subprocess.DEVNULL
-    )
-    return output
-
-
-@pytest.fixture(scope="session")
-def base_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry that stands in for docker.io, with two base images in it."""
-    registry = Registry.start(tmp_path_factory.mktemp("registry"))
-    try:
-        push((base(name, cache_directory()) for name in ("busybox", "debian")), registry.host)
-        yield registry
-    finally:
-        registry.stop()
 
 
 @pytest.fixture(scope="session")
@@ -46,18 +15,6 @@ def tls_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]
     registry = Registry.start(tmp_path_factory.mktemp("tls-registry"), tls=True)
     yield registry
     registry.stop()
-
-
-@pytest.fixture(scope="session")
-def engine(archives: Path, base_registry: Registry) -> Iterator[Engine]:
-    """A Docker engine that has the images; its docker.io is the registry of base images."""
-    engine = Engine.start(base_registry.host)
-    try:
-        for archive in archives.glob("*.tar"):
-            engine.load(archive)
-        yield engine
-    finally:
-        engine.stop()
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,11 @@ class Engine:
             raise
         return engine
 
+    @property
+    def url(self) -> str:
+        """Where the engine listens, as DOCKER_HOST has it."""
+        return f"unix://{self.directory}/socket"
+
     def stop(self) -> None:
         """End the engine; what it started ends with it."""
         self.process.terminate()
@@ -113,7 +118,7 @@ class Engine:
         environment = {
             "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             "HOME": str(self.directory),  # the user's own client configuration has no part in it
-            "DOCKER_HOST": f"unix://{self.directory}/socket",
+            "DOCKER_HOST": self.url,
             "DOCKER_BUILDKIT": "1",
         }
         result = subprocess.run(

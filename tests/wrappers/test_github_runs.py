@@ -1,0 +1,180 @@
+"""Workflows that use the actions by OWNER/knarr/github-actions/NAME@v1, run by act."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.ci_tools import OWN_PATH, commit, run_act
+from support.docker_engine import Engine
+from support.registry import Registry
+
+pytestmark = pytest.mark.registry
+
+REPOSITORY = Path(__file__).parents[2]
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+IMAGE = "knarr/executor:debug"
+SHOW = {"run": 'echo "digest=$DIGEST"', "env": {"DIGEST": "${{ steps.build.outputs.digest }}"}}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    registry = Registry.start(tmp_path_factory.mktemp("registry"))
+    yield registry
+    registry.stop()
+
+
+@pytest.fixture(scope="module")
+def actions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the actions alone: act copies all of it."""
+    directory = tmp_path_factory.mktemp("actions")
+    leave = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "github-actions", directory / "github-actions", ignore=leave)
+    commit(directory)
+    return directory
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    directory = tmp_path / "project"
+    (directory / ".github/workflows").mkdir(parents=True)
+    (directory / "Dockerfile").write_text("FROM scratch\nCOPY file /\n")
+    (directory / "file").write_text("of the project\n")
+    return directory
+
+
+def _use(action: str, given: Mapping[str, str]) -> dict[str, Any]:
+    return {"uses": f"OWNER/knarr/github-actions/{action}@v1", "id": action, "with": dict(given)}
+
+
+def _write_workflow(project: Path, *steps: Mapping[str, Any]) -> None:
+    job = {"runs-on": "ubuntu-latest", "steps": [{"uses": "actions/checkout@v4"}, *steps]}
+    (project / ".github/workflows/image.yml").write_text(
+        yaml.safe_dump({"on": "push", "jobs": {"image": job}})
+    )
+    commit(project)
+
+
+def _log_in(project: Path, host: str) -> None:
+    config = project.parent / "home/.docker/config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps({"auths": {host: {"username": "user", "password": "password"}}}))
+
+
+def test_where_the_executor_is_there(project: Path, actions: Path, registry: Registry) -> None:
+    tags = "${{ vars.HOST }}/Team/App:1,${{ vars.HOST }}/Team/App:2"
+    flags = "--insecure-registry=${{ vars.HOST }}"
+    _write_workflow(
+        project,
+        _use("build", {"push": "true", "tags": tags, "labels": "text=a; `id`", "extra-args": flags}),
+        _use(
+            "index",
+            {
+                "images": "${{ vars.HOST }}/team/app@${{ steps.build.outputs.digest }}",
+                "tags": "${{ vars.HOST }}/team/app:index",
+                "extra-args": flags,
+            },
+        ),
+        SHOW,
+    )
+    done = run_act(project, actions=actions, variables={"HOST": registry.host}, environment={})
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = json.loads(registry.get("team/app/manifests/2", {"Accept": MANIFEST}))
+    config = json.loads(registry.get(f"team/app/blobs/{manifest['config']['digest']}"))
+    assert config["config"]["Labels"]["text"] == "a; `id`"
+    index = json.loads(registry.get("team/app/manifests/index", {"Accept": INDEX}))
+    (entry,) = index["manifests"]
+    assert f"digest={entry['digest']}" in done.stdout
+    assert "Summary - ### " in done.stdout
+
+
+@pytest.mark.docker
+@pytest.mark.root
+def test_with_docker(project: Path, actions: Path, engine: Engine, base_registry: Registry) -> None:
+    """RUN, a secret, a login, outputs in the workspace; the login is not where a RUN step could read it."""
+    (project / "Dockerfile").write_text(
+        "FROM busybox\nCOPY file /\n"
+        "RUN --mount=type=secret,id=token sha256sum </run/secrets/token >/sum; "
+        "! grep -rl password /kaniko /root /proc/1/environ 2>/dev/null\n"
+    )
+    _log_in(project, base_registry.host)
+    given = {
+        "runner": "docker",
+        "executor-image": IMAGE,
+        "push": "true",
+        "tags": "${{ vars.HOST }}/github/run:1",
+        "secrets": "token=one; two",
+        "outputs": "type=oci,tar=false,dest=made/layout",
+        "extra-args": "--registry-map=docker.io=${{ vars.HOST }}\n--insecure-registry=${{ vars.HOST }}",
+    }
+    _write_workflow(project, _use("build", given), SHOW, {"run": "cat made/layout/index.json"})
+    done = run_act(
+        project,
+        actions=actions,
+        variables={"HOST": base_registry.host},
+        environment={"DOCKER_HOST": engine.url},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = base_registry.get("github/run/manifests/1", {"Accept": MANIFEST})
+    assert len(json.loads(manifest)["layers"]) == 3
+    assert "digest=sha256:" in done.stdout
+    assert '"manifests"' in done.stdout
+
+
+@pytest.mark.docker
+@pytest.mark.root
+def test_load(project: Path, actions: Path, engine: Engine) -> None:
+    given = {"runner": "docker", "executor-image": IMAGE, "load": "true", "tags": "team/loaded:1"}
+    _write_workflow(project, _use("build", given), {"run": "docker image inspect team/loaded:1"})
+    done = run_act(project, actions=actions, variables={}, environment={"DOCKER_HOST": engine.url})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"team/loaded:1"' in done.stdout
+
+
+def test_without_a_dockerfile_the_log_says_so_in_one_line(project: Path, actions: Path) -> None:
+    (project / "Dockerfile").unlink()
+    _write_workflow(project, _use("build", {}))
+    done = run_act(project, actions=actions, variables={}, environment={})
+    assert done.returncode != 0
+    assert any("Dockerfile" in line for line in _errors(done.stdout)), done.stdout
+
+
+def test_without_credentials_the_log_says_so(
+    project: Path, actions: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    closed = Registry.start(tmp_path_factory.mktemp("closed"), auth=("user", "password"))
+    given = {"push": "true", "tags": "${{ vars.HOST }}/team/app:1"}
+    _write_workflow(project, _use("build", {**given, "extra-args": "--insecure"}))
+    try:
+        refused = run_act(project, actions=actions, variables={"HOST": closed.host}, environment={})
+        _log_in(project, closed.host)
+        accepted = run_act(project, actions=actions, variables={"HOST": closed.host}, environment={})
+    finally:
+        closed.stop()
+    assert refused.returncode != 0
+    said = [line for line in _errors(refused.stdout) if "credentials" in line and closed.host in line]
+    assert said, refused.stdout
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+
+
+def test_without_executor_and_docker_the_log_says_what_to_do(
+    project: Path, actions: Path, tmp_path: Path
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "python3", "bash"):
+        (programs / name).symlink_to(shutil.which(name, path=OWN_PATH.partition(":")[2]) or "")
+    _write_workflow(project, _use("build", {}))
+    done = run_act(project, actions=actions, variables={}, environment={"PATH": str(programs)})
+    assert done.returncode != 0
+    said = "there is neither knarr nor Docker nor podman on this runner; hint: "
+    assert any(said in line for line in _errors(done.stdout)), done.stdout
+
+
+def _errors(log: str) -> list[str]:
+    return [line for line in log.splitlines() if "::error" in line]

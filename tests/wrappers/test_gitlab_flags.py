@@ -1,0 +1,175 @@
+"""Inputs of the GitLab template as the executor's parser gets them from the job's script."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import gitlab_template
+from support.flag_values import build_flags
+from support.recorded_job import PLAIN, recorded, run_script
+
+
+def _build(directory: Path, inputs: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> Any:
+    arguments, _ = recorded(directory, "knarr-build", {**PLAIN, **inputs}, variables)
+    assert arguments[0] == "build"
+    flags = build_flags(arguments[1:])
+    assert flags.pop("dotenv_file").endswith("/image.env")
+    return flags
+
+
+BASIS = {"context": ".", "dockerfile": "Dockerfile", "destination": ("registry.example/app:1",)}
+
+
+CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"context": "sub dir"}, {"context": "sub dir"}),
+    ({"file": "docker/$(touch pwned)"}, {"dockerfile": "docker/$(touch pwned)"}),
+    ({"target": "`touch pwned`"}, {"target": "`touch pwned`"}),
+    ({"tags": "r.example/a:1\nr.example/a\n"}, {"destination": ("r.example/a:1", "r.example/a")}),
+    ({"push": False}, {"no_push": True}),
+    (
+        {"build-args": 'A=1 2\n\nB="x";*\nC'},
+        {"build_arg": ("A=1 2", 'B="x";*', "C")},
+    ),
+    ({"build-contexts": "a=b\nc=docker-image://d"}, {"build_context": ("a=b", "c=docker-image://d")}),
+    ({"secrets": "id=a,env=B\nid=c,src=d e"}, {"secret": ("id=a,env=B", "id=c,src=d e")}),
+    ({"labels": "a=b c\nd=e"}, {"label": ("a=b c", "d=e")}),
+    ({"annotations": "a=b c\nd=e"}, {"annotation": ("a=b c", "d=e")}),
+    ({"cache": True, "cache-repo": "r.example/c"}, {"cache": True, "cache_repo": "r.example/c"}),
+    (
+        {"cache": True, "cache-repo": "r.example/c", "cache-ttl": "12h"},
+        {"cache": True, "cache_repo": "r.example/c", "cache_ttl": "12h"},
+    ),
+    ({"image-format": "docker"}, {"image_format": "docker"}),
+    ({"compression": "zstd"}, {"compression": "zstd"}),
+    ({"registry-args": "--insecure\n--push-retry=2"}, {"insecure": True, "push_retry": "2"}),
+    (
+        {"extra-args": "--ignore-path=/a b\n--reproducible"},
+        {"ignore_path": ("/a b",), "reproducible": True},
+    ),
+]
+ELSEWHERE = frozenset(
+    "name stage promote-stage executor-image standard-labels multi-platform matrix rules promote "
+    "promote-tags promote-rules".split()
+)
+"""Inputs that say which jobs there are, or that have a test of their own."""
+
+
+def test_no_input_is_left_out() -> None:
+    declared, _ = gitlab_template.load()
+    assert {name for inputs, _ in CASES for name in inputs} | ELSEWHERE == set(declared)
+
+
+@pytest.mark.parametrize(("inputs", "expected"), CASES)
+def test_input_gets_to_the_build(tmp_path: Path, inputs: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert _build(tmp_path, inputs) == {**BASIS, **expected}
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_standard_labels_come_before_those_of_the_inputs(tmp_path: Path) -> None:
+    name = "org.opencontainers.image"
+    flags = _build(
+        tmp_path, {"standard-labels": True, "labels": f"{name}.source=mine"}, {"CI_COMMIT_TAG": "v1 a"}
+    )
+    assert flags["label"] == (
+        f"{name}.source=https://gitlab.example/team/app",
+        f"{name}.revision=0123456789abcdef",
+        f"{name}.created=2026-01-02T03:04:05Z",
+        f"{name}.ref.name=main; touch pwned",
+        f"{name}.version=v1 a",
+        f"{name}.source=mine",
+    )
+
+
+def test_leg_of_a_matrix(tmp_path: Path) -> None:
+    arguments, _ = recorded(
+        tmp_path,
+        "knarr-platform",
+        {**PLAIN, "tags": "r.example:5/app\nr.example/other:1", "multi-platform": True},
+        {"PLATFORM": "linux/arm/v7"},
+    )
+    flags = build_flags(arguments[1:])
+    (result,) = flags.pop("result_file")
+    assert result.startswith("IMAGE_REF=/")
+    assert flags == {
+        **BASIS,
+        "destination": ("r.example:5/app:latest-linux-arm-v7",),
+        "custom_platform": "linux/arm/v7",
+    }
+    assert (tmp_path / "knarr-knarr/linux-arm-v7.ref").read_text() == "registry.example/app@sha256:1"
+
+
+def test_index_of_the_legs(tmp_path: Path) -> None:
+    legs = tmp_path / "knarr-knarr"
+    legs.mkdir()
+    (legs / "linux-amd64.ref").write_text("r.example/a@sha256:1")
+    (legs / "linux-arm64.ref").write_text("r.example/a@sha256:2")
+    inputs = {"tags": "r.example/a:1\nr.example/a:2", "annotations": "a=b c", "registry-args": "--insecure"}
+    arguments, _ = recorded(tmp_path, "knarr-index", inputs)
+    assert arguments[0] == "index"
+    assert arguments[2:] == [
+        "--destination=r.example/a:1",
+        "--destination=r.example/a:2",
+        "--annotation=a=b c",
+        "--insecure",
+        "r.example/a@sha256:1",
+        "r.example/a@sha256:2",
+    ]
+
+
+def test_promotion(tmp_path: Path) -> None:
+    (tmp_path / "knarr-knarr").mkdir()
+    (tmp_path / "knarr-knarr/image.env").write_text("IMAGE_TAG=1\nIMAGE_REF=r.example/a@sha256:1\n")
+    inputs = {"promote-tags": "r.example/a:1\nr.example/a:2", "registry-args": "--insecure"}
+    arguments, _ = recorded(tmp_path, "knarr-promote", inputs)
+    assert arguments == [
+        "index",
+        "r.example/a@sha256:1",
+        "--prefer-index=false",
+        "--destination=r.example/a:1",
+        "--destination=r.example/a:2",
+        "--insecure",
+    ]
+
+
+def test_proxies_are_build_arguments(tmp_path: Path) -> None:
+    flags = _build(tmp_path, {}, {"HTTPS_PROXY": "http://proxy:1", "no_proxy": "a b"})
+    assert flags["build_arg"] == ("HTTPS_PROXY", "no_proxy")
+
+
+def test_credentials_and_certificates(tmp_path: Path) -> None:
+    (tmp_path / "auth").write_text('{"auths": {}}')
+    (tmp_path / "ca").write_text("of GitLab")
+    arguments, seen = recorded(
+        tmp_path,
+        "knarr-build",
+        PLAIN,
+        {
+            "DOCKER_AUTH_CONFIG": str(tmp_path / "auth"),
+            "CI_SERVER_TLS_CA_FILE": str(tmp_path / "ca"),
+            "CUSTOM_CA_CERTS": "of the company",
+            "SSL_CERT_DIR": "/kaniko/ssl/certs",
+            "CI_DEPENDENCY_PROXY_SERVER": "git-lab.example.com:443",
+            "CI_DEPENDENCY_PROXY_USER": "user",
+            "CI_DEPENDENCY_PROXY_PASSWORD": "pass word",
+        },
+    )
+    assert seen["DOCKER_AUTH_CONFIG"] == '{"auths": {}}'
+    first, second = seen["SSL_CERT_DIR"].split(":")
+    assert first == "/kaniko/ssl/certs"
+    assert {path.read_text().strip() for path in Path(second).iterdir()} == {"of GitLab", "of the company"}
+    assert seen["KANIKO_GIT_LAB_EXAMPLE_COM_USER"] == "user"
+    assert seen["KANIKO_GIT_LAB_EXAMPLE_COM_PASSWORD"] == "pass word"
+    assert build_flags(arguments[1:])["credential_helpers"] == ("gitlab", "env", "google", "ecr", "acr")
+
+
+@pytest.mark.parametrize("name", [":main", "/app:main", "$CI_REGISTRY_IMAGE:main"])
+def test_registry_that_is_off(tmp_path: Path, name: str) -> None:
+    done = run_script(tmp_path, "knarr-build", {"tags": name}, {"PATH": os.environ["PATH"]})
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: the image's name has no registry: {name};")
+    assert "hint: switch on the container registry" in line
