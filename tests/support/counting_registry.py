@@ -30,7 +30,7 @@ class CountingRegistry:
     def __init__(self, registry: Registry) -> None:
         self.exchanges: list[Exchange] = []
         self.interfere: Interfere = lambda _: None
-        self._behind = registry.host
+        self.behind = registry.host
         self._proxy = FaultyRegistry(self._answer)
         self.registry = dataclasses.replace(registry, host=self._proxy.host)
 
@@ -68,17 +68,13 @@ class CountingRegistry:
         return answer
 
     def _forward(self, asked: Asked) -> Answer:
-        connection = http.client.HTTPConnection(self._behind, timeout=60)
+        connection = http.client.HTTPConnection(self.behind, timeout=60)
         try:
-            headers = {
-                name: value for name, value in asked.headers.items() if name not in _NOT_FORWARDED
-            }
+            headers = {name: value for name, value in asked.headers.items() if name not in _NOT_FORWARDED}
             connection.request(asked.method, asked.path, body=asked.body or None, headers=headers)
             reply = connection.getresponse()
             body = reply.read()
-            kept = {
-                name: value for name, value in reply.getheaders() if name.lower() not in _NOT_FORWARDED
-            }
+            kept = {name: value for name, value in reply.getheaders() if name.lower() not in _NOT_FORWARDED}
             length = reply.getheader("content-length")
             if asked.method == "HEAD" and length is not None:
                 kept["Content-Length"] = length

@@ -1,6 +1,6 @@
 """What a build has to do: the target, the stages it needs, the images they start from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from knarr.build.base import BaseImages
 from knarr.build.image import Image
@@ -16,6 +16,7 @@ from knarr.dockerfile.stages import (
     PlannedStage,
     StageReference,
     plan_stages,
+    references_of,
     resolve_target,
 )
 from knarr.errors import DockerfileError, KnarrError, UsageError
@@ -96,6 +97,12 @@ class BuildPlan:
         config = image.config.with_env(scope.image_env).with_run(OnBuild=None)
         name = planned.stage.name or f"stage-{planned.stage.index}"
         return StageState(planned.stage.index, name, image.with_config(config), scope, settings)
+
+    def source_stages(self, planned: PlannedStage, instructions: Iterable[Instruction]) -> list[int]:
+        """The stages that some instructions of a stage copy from or mount."""
+        names = self._contexts.names
+        found = references_of(self._dockerfile, planned.stage.index, instructions, names)
+        return [each.index for each in found if isinstance(each, StageReference)]
 
     def _triggers(self, planned: PlannedStage) -> tuple[Instruction, ...]:
         image = self.base_image(planned)

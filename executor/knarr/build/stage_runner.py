@@ -1,6 +1,6 @@
 """Builds stages: each instruction in turn, from the cache where it has the layer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from knarr.build.blobs import Blobs
@@ -14,7 +14,7 @@ from knarr.build.stage import Settings, StageBuild, located
 from knarr.build.step_events import StepEvents
 from knarr.build.steps import take
 from knarr.dockerfile.instructions import Instruction, Run
-from knarr.dockerfile.stages import PlannedStage, StageReference
+from knarr.dockerfile.stages import PlannedStage
 from knarr.errors import KnarrError
 from knarr.progress import CacheJudged, Reporter, StageEnded, StageStarted
 from knarr.rootfs.tree import Tree
@@ -61,17 +61,32 @@ class StageRunner:
         """Compute the keys of all steps as far as they are known before work, and look them up."""
         if self._cache is None:
             return
+        for index, position in self.walk(self._located_key):
+            self._cache.know_stage(index, position)
+
+    def walk(
+        self,
+        on_step: Callable[[Instruction, LayerStep, Position], Position],
+        on_stage: Callable[[PlannedStage], None] = lambda _: None,
+        on_config: Callable[[Instruction], None] = lambda _: None,
+    ) -> Iterator[tuple[int, Position]]:
+        """The stages in the order of the file, with the position at each one's end; only configs are made.
+
+        `on_step` gets an instruction that makes a layer, where the stage is, says where it is behind it.
+        """
         ends: dict[int, tuple[StageBuild, Position]] = {}
         for index, planned in self._planned.items():
             parent = parent_index(planned)
-            before = ends[parent] if parent is not None else None
-            stage, position = self._first(planned, before)
+            stage, position = self._first(planned, ends[parent] if parent is not None else None)
+            on_stage(planned)
             for instruction in planned.instructions:
                 step = self._take(stage, instruction)
-                if step is not None:
-                    position = self._located_key(position, step, instruction)
-            self._cache.know_stage(index, position)
+                if step is None:
+                    on_config(instruction)
+                else:
+                    position = on_step(instruction, step, position)
             ends[index] = stage, position
+            yield index, position
 
     def build(self, index: int, on_layer: OnLayer = lambda _: None) -> StageBuild:
         """Build a stage that is not built yet, those it starts from first; Raises KnarrError."""
@@ -194,8 +209,7 @@ class StageRunner:
             if stage.opened is not None:
                 stage.root.adopt(cached)
             return cached, verdict
-        if stage.opened is None:
-            self._open_for(stage, planned, started.number)
+        self._open_for(stage, planned, started.number)
         started.report()
         layer = step.make(stage)
         if self._cache is not None:
@@ -231,17 +245,18 @@ class StageRunner:
         return True
 
     def _open_for(self, stage: StageBuild, planned: PlannedStage, number: int) -> None:
-        """Make the root file system for the steps from `number` on, and first what they copy from.
+        """Have ready what step `number` needs: what it copies from, the root file system.
 
-        Not in their midst: a build in place has one directory for all.
+        A build in place has one directory for all: there, what later steps copy from is built before.
         """
         rest = planned.instructions[number - 1 :]
         if self._cache is not None:
-            for reference in planned.references:
-                if isinstance(reference, StageReference):
-                    self.ready(reference.index)
-        self._check(stage.image.layers)
-        self._open(stage, planned, will_run=any(isinstance(each, Run) for each in rest))
+            is_alone = self._directories.shared is None or stage.opened is not None
+            for index in self._plan.source_stages(planned, rest[:1] if is_alone else rest):
+                self.ready(index)
+        if stage.opened is None:
+            self._check(stage.image.layers)
+            self._open(stage, planned, will_run=any(isinstance(each, Run) for each in rest))
 
     def _open(self, stage: StageBuild, planned: PlannedStage, *, will_run: bool) -> None:
         place = self._place(stage.index)
@@ -278,7 +293,7 @@ class StageRunner:
         except KnarrError as error:
             raise located(error, instruction) from error
 
-    def _located_key(self, position: Position, step: LayerStep, instruction: Instruction) -> Position:
+    def _located_key(self, instruction: Instruction, step: LayerStep, position: Position) -> Position:
         assert self._cache is not None
         try:
             return self._cache.planned_key(position, step)

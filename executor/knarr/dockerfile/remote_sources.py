@@ -65,7 +65,7 @@ class GitSource:
 
     @property
     def known_content(self) -> str:
-        """The hash of the commit or tag where it is written in full; empty where the remote has to be asked."""
+        """The hash of the commit or tag where it is given in full; empty where the remote has to be asked."""
         return next((text for text in (self.checksum, self.ref) if _COMMIT.fullmatch(text)), "")
 
 

@@ -165,7 +165,7 @@ def _plan_stage(
     triggers = image_triggers
     if isinstance(base, StageReference) and not _replacement(dockerfile.stages[base.index], contexts):
         triggers = _stage_triggers(dockerfile, base.index, location)
-    references = _references(dockerfile, stage.index, triggers + stage.instructions, contexts)
+    references = references_of(dockerfile, stage.index, triggers + stage.instructions, contexts)
     return PlannedStage(stage, base, platform, triggers, references)
 
 
@@ -195,9 +195,13 @@ def _stage_triggers(dockerfile: Dockerfile, index: int, location: SourceLocation
     )
 
 
-def _references(
+def references_of(
     dockerfile: Dockerfile, before: int, instructions: Iterable[Instruction], contexts: Collection[str]
 ) -> tuple[Reference, ...]:
+    """What COPY --from and mounts of some instructions of stage number `before` name, each once.
+
+    Raises DockerfileError with the instruction's location.
+    """
     found: dict[Reference, None] = {}
     for instruction in instructions:
         numbered = isinstance(instruction, Copy)

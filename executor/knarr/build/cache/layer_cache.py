@@ -85,7 +85,7 @@ class LayerCache:
             entry = lookup.result()
         except CorruptError as error:
             if len(self._distrusted) >= _MAX_DAMAGED:
-                return self._given_up(f"it has many damaged entries: {error.message}")
+                return self._given_up(f"it has many damaged entries: {error.message}", writes=True)
             self.distrust(key, error.message)
             return Verdict(None, self._distrusted[key])
         except KnarrError as error:

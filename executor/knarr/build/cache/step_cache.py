@@ -62,11 +62,16 @@ class StepVerdict:
     key: str | None = None
     is_repeatable: bool = True
 
-    def after(self, position: Position, step: LayerStep, layer: ImageLayer) -> Position:
-        """The position behind the step, now that its layer is known."""
+    def after(self, position: Position, step: LayerStep, layer: ImageLayer | None) -> Position:
+        """The position behind the step; without its layer the state may be unknown, which is ""."""
         below = position.state
         is_process = step.is_run or self.inputs is None
-        state = state_key(below, layer.diff_id) if is_process else state_key(below, self.inputs or ())
+        if not below or (is_process and layer is None):
+            state = ""
+        elif is_process and layer is not None:
+            state = state_key(below, layer.diff_id)
+        else:
+            state = state_key(below, self.inputs or ())
         return Position(self.key, state, position.is_repeatable and self.is_repeatable)
 
 
@@ -131,7 +136,19 @@ class StepCache:
 
         Raises KnarrError for what the step needs; never for the cache.
         """
-        inputs = self._inputs(step, files)
+        return self._judged(position, step, self._inputs(step, files))
+
+    def foreseen(self, position: Position, step: LayerStep) -> StepVerdict | None:
+        """The same without any work; None where it takes some to be known."""
+        if position.key is None or not position.state:
+            return None
+        try:
+            inputs = step.inputs(self._keys(None))
+        except UnknownInputsError:
+            return None
+        return self._judged(position, step, inputs)
+
+    def _judged(self, position: Position, step: LayerStep, inputs: Inputs) -> StepVerdict:
         assert position.key is not None, "all inputs are known by the time of a step"
         key, is_repeatable = step_key(position.key, inputs), self._is_repeatable(step)
         if not self._rules.cover(step):
