@@ -1,7 +1,11 @@
 """Workflows that use the actions by OWNER/knarr/github-actions/NAME@v1, run by act."""
 
+import gzip
+import io
 import json
 import shutil
+import tarfile
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +23,22 @@ REPOSITORY = Path(__file__).parents[2]
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 IMAGE = "knarr/executor:debug"
+PASSWORD = "password"
+AUTH = b64encode(f"user:{PASSWORD}".encode()).decode()
 SHOW = {"run": 'echo "digest=$DIGEST"', "env": {"DIGEST": "${{ steps.build.outputs.digest }}"}}
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     registry = Registry.start(tmp_path_factory.mktemp("registry"))
+    yield registry
+    registry.stop()
+
+
+@pytest.fixture
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry that wants credentials."""
+    registry = Registry.start(tmp_path_factory.mktemp("closed"), auth=("user", PASSWORD))
     yield registry
     registry.stop()
 
@@ -63,7 +77,7 @@ def _write_workflow(project: Path, *steps: Mapping[str, Any]) -> None:
 def _log_in(project: Path, host: str) -> None:
     config = project.parent / "home/.docker/config.json"
     config.parent.mkdir(parents=True)
-    config.write_text(json.dumps({"auths": {host: {"username": "user", "password": "password"}}}))
+    config.write_text(json.dumps({"auths": {host: {"auth": AUTH}}}))
 
 
 def test_where_the_executor_is_there(project: Path, actions: Path, registry: Registry) -> None:
@@ -95,14 +109,16 @@ def test_where_the_executor_is_there(project: Path, actions: Path, registry: Reg
 
 @pytest.mark.docker
 @pytest.mark.root
-def test_with_docker(project: Path, actions: Path, engine: Engine, base_registry: Registry) -> None:
+def test_with_docker(
+    project: Path, actions: Path, engine: Engine, base_registry: Registry, closed: Registry
+) -> None:
     """RUN, a secret, a login, outputs in the workspace; the login is not where a RUN step could read it."""
     (project / "Dockerfile").write_text(
         "FROM busybox\nCOPY file /\n"
         "RUN --mount=type=secret,id=token sha256sum </run/secrets/token >/sum; "
-        "! grep -rl password /kaniko /root /proc/1/environ 2>/dev/null\n"
+        f"! grep -rlF {AUTH} /kaniko /root /proc/1/environ 2>/dev/null\n"
     )
-    _log_in(project, base_registry.host)
+    _log_in(project, closed.host)
     given = {
         "runner": "docker",
         "executor-image": IMAGE,
@@ -110,20 +126,55 @@ def test_with_docker(project: Path, actions: Path, engine: Engine, base_registry
         "tags": "${{ vars.HOST }}/github/run:1",
         "secrets": "token=one; two",
         "outputs": "type=oci,tar=false,dest=made/layout",
-        "extra-args": "--registry-map=docker.io=${{ vars.HOST }}\n--insecure-registry=${{ vars.HOST }}",
+        "extra-args": "--registry-map=docker.io=${{ vars.BASES }}\n--insecure\n--insecure-pull",
     }
     _write_workflow(project, _use("build", given), SHOW, {"run": "cat made/layout/index.json"})
     done = run_act(
         project,
         actions=actions,
-        variables={"HOST": base_registry.host},
+        variables={"HOST": closed.host, "BASES": base_registry.host},
         environment={"DOCKER_HOST": engine.url},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    manifest = base_registry.get("github/run/manifests/1", {"Accept": MANIFEST})
-    assert len(json.loads(manifest)["layers"]) == 3
+    assert _top_layer(closed, "github/run") == ["sum"]
     assert "digest=sha256:" in done.stdout
     assert '"manifests"' in done.stdout
+
+
+@pytest.mark.docker
+@pytest.mark.root
+def test_in_a_job_container_of_the_executor_image(
+    project: Path, engine: Engine, base_registry: Registry, tmp_path: Path
+) -> None:
+    """As in a runner's pod without Docker: GitHub's directories are mounted, the step's shell is sh."""
+    (project / "Dockerfile").write_text("FROM busybox\nRUN echo ran >/ran\n")
+    action = REPOSITORY / "github-actions/build/action.yml"
+    (step,) = yaml.safe_load(action.read_text())["runs"]["steps"]
+    (tmp_path / "temp").mkdir()
+    (tmp_path / "temp/output").touch()
+    variables = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_ACTION_PATH": "/__w/_actions/build",
+        "GITHUB_OUTPUT": "/__w/_temp/output",
+        "GITHUB_STEP_SUMMARY": "/__w/_temp/summary",
+        "GITHUB_WORKSPACE": "/__w/app",
+        "RUNNER_TEMP": "/__w/_temp",
+        "KNARR_INPUT_PUSH": "true",
+        "KNARR_INPUT_TAGS": f"{base_registry.host}/github/pod:1",
+        "KNARR_INPUT_EXTRA_ARGS": f"--registry-map=docker.io={base_registry.host}\n--insecure",
+    }
+    options = [
+        "--entrypoint=sh",
+        "--workdir=/__w/app",
+        f"--volume={project}:/__w/app",
+        f"--volume={tmp_path}/temp:/__w/_temp",
+        f"--volume={REPOSITORY}/github-actions:/__w/_actions:ro",
+        *(f"--env={name}={value}" for name, value in variables.items()),
+    ]
+    digest = engine.run(IMAGE, ["-ec", step["run"]], options=options).strip()
+    assert _top_layer(base_registry, "github/pod") == ["ran"]
+    assert digest in (tmp_path / "temp/output").read_text()
+    assert digest[:20].partition(":")[2] in (tmp_path / "temp/summary").read_text()
 
 
 @pytest.mark.docker
@@ -144,22 +195,20 @@ def test_without_a_dockerfile_the_log_says_so_in_one_line(project: Path, actions
     assert any("Dockerfile" in line for line in _errors(done.stdout)), done.stdout
 
 
-def test_without_credentials_the_log_says_so(
-    project: Path, actions: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    closed = Registry.start(tmp_path_factory.mktemp("closed"), auth=("user", "password"))
-    given = {"push": "true", "tags": "${{ vars.HOST }}/team/app:1"}
-    _write_workflow(project, _use("build", {**given, "extra-args": "--insecure"}))
-    try:
-        refused = run_act(project, actions=actions, variables={"HOST": closed.host}, environment={})
-        _log_in(project, closed.host)
-        accepted = run_act(project, actions=actions, variables={"HOST": closed.host}, environment={})
-    finally:
-        closed.stop()
+def test_without_credentials_the_log_says_so(project: Path, actions: Path, closed: Registry) -> None:
+    given = {"push": "true", "tags": "${{ vars.HOST }}/team/app:1", "extra-args": "--insecure"}
+    variables = {"KANIKO_127_0_0_1_USER": "user", "KANIKO_127_0_0_1_PASSWORD": "${{ vars.PASSWORD }}"}
+    _write_workflow(project, {**_use("build", given), "env": variables})
+    host = {"HOST": closed.host}
+    refused = run_act(project, actions=actions, variables=host, environment={})
+    by_variables = run_act(project, actions=actions, variables={**host, "PASSWORD": PASSWORD}, environment={})
+    _log_in(project, closed.host)
+    by_login = run_act(project, actions=actions, variables=host, environment={})
     assert refused.returncode != 0
     said = [line for line in _errors(refused.stdout) if "credentials" in line and closed.host in line]
     assert said, refused.stdout
-    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    assert by_variables.returncode == 0, by_variables.stdout + by_variables.stderr
+    assert by_login.returncode == 0, by_login.stdout + by_login.stderr
 
 
 def test_without_executor_and_docker_the_log_says_what_to_do(
@@ -174,6 +223,15 @@ def test_without_executor_and_docker_the_log_says_what_to_do(
     assert done.returncode != 0
     said = "there is neither knarr nor Docker nor podman on this runner; hint: "
     assert any(said in line for line in _errors(done.stdout)), done.stdout
+
+
+def _top_layer(registry: Registry, repository: str) -> list[str]:
+    """The names in the last layer of the image with the tag 1."""
+    login = {"Authorization": f"Basic {AUTH}"}
+    manifest = json.loads(registry.get(f"{repository}/manifests/1", {"Accept": MANIFEST, **login}))
+    blob = registry.get(f"{repository}/blobs/{manifest['layers'][-1]['digest']}", login)
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob))) as layer:
+        return layer.getnames()
 
 
 def _errors(log: str) -> list[str]:

@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +111,56 @@ def test_a_pipeline(project: Path, registry: Registry) -> None:
     for architecture in platforms:
         config = _config(registry, "team/legs", f"1-linux-{architecture}")
         assert config["architecture"] == architecture
+
+
+@pytest.mark.parametrize("form", ["local", "remote", "component"])
+def test_forms_of_include(project: Path, form: str) -> None:
+    templates = project / "templates"
+    templates.mkdir()
+    shutil.copy(project / "knarr.yml", templates)
+    with _served(project) as url:
+        include = {
+            "local": "knarr.yml",
+            "remote": f"{url}/knarr.yml",
+            "component": "$CI_SERVER_FQDN/$CI_PROJECT_PATH/knarr@$CI_COMMIT_SHA",
+        }
+        pipeline = {"include": [{form: include[form], "inputs": {"name": "other", "stage": "test"}}]}
+        (project / ".gitlab-ci.yml").write_text(yaml.safe_dump(pipeline))
+        commit(project)
+        done = run_gitlab(project, ["--list-json"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = [(job["name"], job["stage"]) for job in json.loads(done.stdout) if job["when"] != "never"]
+    assert jobs == [("other-build", "test")]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"image-format": "zip"},
+        {"push": "perhaps"},
+        {"name": "a b; c"},
+        {"cache-ttl": "1h;"},
+        {"matrix": "amd64"},
+    ],
+    ids=lambda inputs: next(iter(inputs)),
+)
+def test_input_of_another_kind_is_refused(project: Path, inputs: dict[str, str]) -> None:
+    _write_pipeline(project, inputs)
+    done = run_gitlab(project, ["--list-json"])
+    assert done.returncode != 0
+    assert next(iter(inputs)) in done.stdout + done.stderr
+
+
+@contextmanager
+def _served(directory: Path) -> Iterator[str]:
+    """The directory's files over HTTP, on this machine alone."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_without_a_dockerfile_the_log_says_so_in_one_line(project: Path, registry: Registry) -> None:

@@ -1,0 +1,145 @@
+"""The Tekton resources by other people's tools: schemas, yamllint, shellcheck, tekton-lint, Kubernetes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from scripts.bump_image import image_name, main
+from scripts.tekton import made_files
+from support.tekton_files import TASKS, documents, examples, resources
+
+SCHEMAS = Path(__file__).parents[1] / "data/schemas"
+VERSIONS = {"StepAction": "v1beta1"}
+YAMLLINT = {
+    "extends": "default",
+    "rules": {"line-length": {"max": 130}, "document-start": "disable", "comments-indentation": "disable"},
+}
+CATEGORIES = {"Image Build", "Git", "Storage", "Security", "Build Tools"}
+
+
+@pytest.mark.parametrize("path", [*resources(), *examples()], ids=lambda path: path.name)
+def test_schemas_are_met(path: Path) -> None:
+    for document in documents(path):
+        kind = document["kind"]
+        if kind in ("ConfigMap", "Secret"):
+            kubernetes_validate.validate(document, "1.33", strict=True)
+            continue
+        name = f"tekton-{kind.lower()}-{VERSIONS.get(kind, 'v1')}.json"
+        schema = json.loads((SCHEMAS / name).read_text())
+        jsonschema.Draft202012Validator(schema).validate(document)
+
+
+def test_yamllint() -> None:
+    command = [sys.executable, "-m", "yamllint", "--strict", "-d", json.dumps(YAMLLINT)]
+    done = subprocess.run([*command, str(TASKS)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", resources("knarr-*"), ids=lambda path: path.name)
+def test_scripts(path: Path, tmp_path: Path) -> None:
+    """By shellcheck, as scripts of the plain POSIX shell."""
+    for step in yaml.safe_load(path.read_text())["spec"]["steps"]:
+        if "script" not in step:
+            assert step["command"], "without it the controller asks the registry for the image's entry point"
+            continue
+        script = tmp_path / step["name"]
+        script.write_text(step["script"])
+        command = [Path(sys.executable).with_name("shellcheck"), "--shell=sh", "--enable=all", str(script)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", resources("knarr-*"), ids=lambda path: path.name)
+def test_steps_are_containers(path: Path) -> None:
+    spec = yaml.safe_load(path.read_text())["spec"]
+    fields = ("name", "image", "command", "args", "env", "securityContext", "workingDir")
+    containers = [
+        {key: each[key] for key in fields if key in each}
+        for step in spec["steps"]
+        for each in [{**spec.get("stepTemplate", {}), **step}]
+    ]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "steps"},
+        "spec": {"containers": containers},
+    }
+    kubernetes_validate.validate(pod, "1.33", strict=True)
+
+
+@pytest.mark.parametrize("path", resources(), ids=lambda path: path.name)
+def test_conventions_of_the_catalog(path: Path) -> None:
+    document = yaml.safe_load(path.read_text())
+    metadata = document["metadata"]
+    annotations: Mapping[str, Any] = metadata["annotations"]
+    assert metadata["name"] == path.stem == path.parents[1].name
+    assert metadata["labels"]["app.kubernetes.io/version"] == path.parent.name
+    assert annotations["tekton.dev/pipelines.minVersion"].count(".") == 2
+    assert set(annotations["tekton.dev/categories"].split(", ")) <= CATEGORIES
+    for name in ("displayName", "tags", "platforms"):
+        assert annotations[f"tekton.dev/{name}"]
+    summary, blank, *body = document["spec"]["description"].splitlines()
+    assert summary.endswith(".")
+    assert blank == ""
+    assert body
+
+
+@pytest.mark.parametrize("path", resources("knarr-*"), ids=lambda path: path.name)
+def test_a_task_comes_with_its_documents(path: Path) -> None:
+    readme = (path.parent / "README.md").read_text()
+    for title in ("## Install", "## Parameters", "## Workspaces", "## Platforms", "## Usage"):
+        assert title in readme
+    assert list((path.parent / "samples").glob("*.yaml"))
+    assert (path.parent / "tests/run.yaml").exists()
+
+
+def test_what_is_made_of_the_tasks_is_up_to_date() -> None:
+    """`make tables` writes it."""
+    stale = [str(path) for path, text in made_files() if not path.exists() or path.read_text() != text]
+    assert stale == []
+
+
+def test_all_wrappers_name_one_image() -> None:
+    tasks = [document for path in resources() for document in documents(path)]
+    builders = [
+        param["default"]
+        for document in tasks
+        for param in document["spec"]["params"]
+        if param["name"] == "BUILDER_IMAGE" and document["kind"] != "Pipeline"
+    ]
+    assert len(builders) >= 4
+    assert set(builders) == {image_name()}
+
+
+def test_bumping_the_image_changes_all(tmp_path: Path) -> None:
+    repository = TASKS.parents[1]
+    for name in ("tasks", "images", "ci", "github-actions", "docs"):
+        shutil.copytree(repository / name, tmp_path / name)
+    new = f"registry.example:5000/knarr@sha256:{'0' * 64}".replace("@", ":v9.9.9@")
+    assert main([new], tmp_path) == 0
+    assert image_name(tmp_path) == new
+    texts = [path.read_text() for path in tmp_path.rglob("*") if path.suffix in (".yaml", ".yml", ".md")]
+    assert not any(image_name() in text for text in texts)
+    assert sum(new in text for text in texts) >= 4
+    assert main(["no tag"], tmp_path) == 2
+
+
+def test_tekton_lint(tekton_lint: Path) -> None:
+    command = ["node", str(tekton_lint), "--format=json", *map(str, resources()), *map(str, examples())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    problems = [each for each in json.loads(done.stdout) if not _is_known(each)]
+    assert problems == [], done.stderr
+
+
+def _is_known(problem: Mapping[str, Any]) -> bool:
+    """What the linter can't see: StepActions, and volumes of a run."""
+    return False
