@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,6 +31,7 @@ def main() -> None:
         if request["argv"]:
             pid_namespace = isolation.pid_namespace and not request["shared_pids"]
             spec = _spec(request, single_id=entered.single_id, pid_namespace=pid_namespace)
+            spec = replace(spec, in_place=request["in_place"])
             answer["code"], answer["output"] = _run(spec, Path(request["output"]))
     except KnarrError as error:
         answer["error"] = {

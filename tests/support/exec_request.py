@@ -51,6 +51,7 @@ class Request:
     mounts: tuple[dict[str, Any], ...] = ()
     network: str = "default"
     shared_pids: bool = False
+    in_place: bool = False
     lowers: tuple[str, ...] = ()
     upper: str | None = None
     work: str | None = None
