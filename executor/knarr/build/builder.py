@@ -1,6 +1,6 @@
 """A whole build: from the request to the image in its outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from knarr.build.cache_mounts import CacheMounts
 from knarr.build.checks import BuildChecks
 from knarr.build.context import read_dockerfile, read_ignore_patterns
 from knarr.build.epoch import source_date_epoch
+from knarr.build.forecast import Forecast
 from knarr.build.git_program import GitProgram
 from knarr.build.image import FinishedImage, Image, ImageLayer
 from knarr.build.isolation import Sandbox, enter_sandbox
@@ -39,44 +40,44 @@ from knarr.dockerfile.stages import PlannedStage
 from knarr.errors import KnarrError
 from knarr.layers.tar_read import read_members
 from knarr.oci.digest import Digest
-from knarr.progress import BuildPlanned, BuiltLayer, ImageBuilt, Reporter, SourceRead
+from knarr.progress import BuildPlanned, BuiltLayer, ImageBuilt, Reporter, Silent, SourceRead
 from knarr.registry.client import Client
 from knarr.store import Store
 
 
+def _load_nothing() -> None:
+    pass
+
+
 def build_image(
-    request: BuildRequest, client: Client, reporter: Reporter, *, load_code: Callable[[], None] = lambda: None
+    request: BuildRequest,
+    client: Client,
+    reporter: Reporter,
+    *,
+    load_code: Callable[[], None] = _load_nothing,
+    on_plan: Callable[[Sequence[str]], None] | None = None,
 ) -> Digest:
     """Build, push, write the outputs; the result is the manifest's digest.
 
     Call it while the process has one thread: it may enter namespaces. A build in place calls `load_code`
-    while nobody else can have changed the files that this process may still load. Raises KnarrError; then no
-    tag was set and no output written, except for outputs that came before the one that failed.
+    while nobody else can have changed the files that this process may still load; `on_plan` gets what
+    `foresee_build` gives, before the work. Raises KnarrError; then no tag was set and no output written,
+    except for outputs that came before the one that failed.
     """
     check_outputs(request.outputs)
-    data = read_dockerfile(request.dockerfile)
-    text = without_credentials(data.decode("utf-8", "replace"))
-    reporter.report(SourceRead(str(request.dockerfile), text))
-    dockerfile = parse(data, file=request.dockerfile.name)
-    request = replace(request, epoch_s=source_date_epoch(request, dockerfile))
-    sandbox = enter_sandbox(
-        request.isolation, request.work_dir, reporter, force=request.force, kept=request.own_paths()
-    )
+    request, dockerfile = _read(request, reporter)
     with ExitStack() as exits:
+        sandbox = enter_sandbox(
+            request.isolation, request.work_dir, reporter, force=request.force, kept=request.own_paths()
+        )
         exits.callback(sandbox.close)
         sandbox.prepare(load_code)
         sandbox.prepare(client.prepare)
-        rules = LayerRules(request.outputs.form.compression, request.epoch_s)
-        blobs = Blobs(Store.create(request.work_dir / "store", durable=False), client, rules)
-        exits.callback(blobs.close)
+        blobs, build = _open(request, dockerfile, sandbox, client, reporter, exits)
         publisher = exits.enter_context(Publisher(client, request.outputs.pushed_to, blobs))
         publisher.check()
-        git = request.git if sandbox.trusts(request.git.path) else GitProgram()
-        remotes = RemoteSources(client, git, request.work_dir)
-        build = Build(request, dockerfile, sandbox, blobs, BaseImages(client, reporter), remotes, reporter)
-        exits.callback(build.close)
         cache = _open_cache(request, client, blobs, exits)
-        image = FinishedImage.of(build.run(publisher, cache), request.outputs.form)
+        image = FinishedImage.of(build.run(publisher, cache, on_plan), request.outputs.form)
         reporter.report(_built(image))
         build.close()
         sandbox.close()  # before outputs are written to what may be the container's own directories
@@ -89,6 +90,48 @@ def build_image(
         )
         write_output_files(request.outputs.files, result, client)
     return image.descriptor.digest
+
+
+def foresee_build(request: BuildRequest, client: Client, reporter: Reporter) -> list[str]:
+    """What `build_image` would do, as lines; nothing is built, pushed, written or put into the cache.
+
+    Raises KnarrError for what can be found wrong without work.
+    """
+    request, dockerfile = _read(request, reporter)
+    sandbox = enter_sandbox("none", request.work_dir, Silent())
+    with ExitStack() as exits:
+        blobs, build = _open(request, dockerfile, sandbox, client, reporter, exits)
+        cache = _open_cache(request, client, blobs, exits)
+        build.plan(build.stages(), cache)
+        return build.forecast()
+
+
+def _read(request: BuildRequest, reporter: Reporter) -> tuple[BuildRequest, Dockerfile]:
+    """The Dockerfile, with the request as it is under the file's ARGs."""
+    data = read_dockerfile(request.dockerfile)
+    text = without_credentials(data.decode("utf-8", "replace"))
+    reporter.report(SourceRead(str(request.dockerfile), text))
+    dockerfile = parse(data, file=request.dockerfile.name)
+    return replace(request, epoch_s=source_date_epoch(request, dockerfile)), dockerfile
+
+
+def _open(
+    request: BuildRequest,
+    dockerfile: Dockerfile,
+    sandbox: Sandbox,
+    client: Client,
+    reporter: Reporter,
+    exits: ExitStack,
+) -> tuple[Blobs, "Build"]:
+    """What a build works with; `exits` closes it."""
+    rules = LayerRules(request.outputs.form.compression, request.epoch_s)
+    blobs = Blobs(Store.create(request.work_dir / "store", durable=False), client, rules)
+    exits.callback(blobs.close)
+    git = request.git if sandbox.trusts(request.git.path) else GitProgram()
+    remotes = RemoteSources(client, git, request.work_dir)
+    build = Build(request, dockerfile, sandbox, blobs, BaseImages(client, reporter), remotes, reporter)
+    exits.callback(build.close)
+    return blobs, build
 
 
 def _open_cache(request: BuildRequest, client: Client, blobs: Blobs, exits: ExitStack) -> LayerCache | None:
@@ -143,6 +186,7 @@ class Build:
         self._finished: dict[int, StageBuild] = {}
         self._image_roots: dict[tuple[str, str], StageRoot] = {}
         self._runner: StageRunner | None = None
+        self._steps: StepCache | None = None
         self._contexts = NamedContexts(
             request.contexts, request.platform, bases, blobs, request.work_dir / "contexts"
         )
@@ -184,13 +228,20 @@ class Build:
             reporter,
         )
 
-    def run(self, publisher: Publisher, cache: LayerCache | None) -> Image:
+    def run(
+        self,
+        publisher: Publisher,
+        cache: LayerCache | None,
+        on_plan: Callable[[Sequence[str]], None] | None = None,
+    ) -> Image:
         """Build what the target needs; the result is the target's image. Its layers go to the publisher."""
         stages = self.stages()
         self._check_isolation(stages)
         steps = sum(len(each.instructions) for each in stages)
         self._reporter.report(BuildPlanned(len(stages), steps))
         runner = self.plan(stages, cache)
+        if on_plan is not None:
+            on_plan(self.forecast())
 
         base_layers = self._plan.base_layer_count(stages)
 
@@ -215,19 +266,25 @@ class Build:
 
     def plan(self, stages: tuple[PlannedStage, ...], cache: LayerCache | None) -> StageRunner:
         """Look all steps up that can be known before any work."""
+        self._steps = self._step_cache(cache)
         self._runner = StageRunner(
             self._plan,
             stages,
             self._settings,
             self._blobs,
             self._directories,
-            self._step_cache(cache),
+            self._steps,
             self._reporter,
             self._finished,
             is_read=self._request.outputs.read,
         )
         self._runner.plan_keys()
         return self._runner
+
+    def forecast(self) -> list[str]:
+        """What is planned, as lines; comes after `plan`."""
+        assert self._runner is not None
+        return Forecast(self._runner, self._steps, self._request.outputs).lines()
 
     def _merged(self, image: Image, kept: int) -> Image:
         """The image with the layers of this build as one."""

@@ -31,6 +31,8 @@ class LayerMerge:
         self._files: dict[str, _File] = {}
         self._deleted: set[str] = set()
         self._opaque: set[str] = set()
+        self._inhabited: set[str] = set()
+        """Directories that something was put below, ever: a layer need not name the directory itself."""
 
     def add(self, members: Iterable[TarMember], source: Hashable) -> None:
         """Put one more layer on top; `source` is what the spool knows it by."""
@@ -39,7 +41,7 @@ class LayerMerge:
             self._take_whiteout(member.entry.path)
         for member in known:
             entry = member.entry
-            if entry.path and not name_of(entry.path).startswith(WHITEOUT_PREFIX):
+            if not name_of(entry.path).startswith(WHITEOUT_PREFIX):
                 content = StoredContent(source, member.data_offset, entry.size, member.sparse_map)
                 has_content = entry.kind is Kind.FILE and entry.size
                 self._put(entry, content if has_content else None)
@@ -74,25 +76,26 @@ class LayerMerge:
             directory = parent_of(path)
             self._drop_below(directory)
             self._opaque.add(directory)
+            self._settle(directory)
         elif name.startswith(WHITEOUT_PREFIX):
             gone = join(parent_of(path), name.removeprefix(WHITEOUT_PREFIX))
-            before = self._files.pop(gone, None)
-            if before is not None and before.entry.kind is Kind.DIRECTORY:
-                self._drop_below(gone)
+            self._files.pop(gone, None)
+            self._drop_below(gone)
             self._opaque.discard(gone)
             self._deleted.add(gone)
+            self._settle(parent_of(gone))
 
     def _put(self, entry: Entry, content: Content | None) -> None:
         path = entry.path
         before = self._files.get(path)
         was_directory = before is not None and before.entry.kind is Kind.DIRECTORY
         if entry.kind is not Kind.DIRECTORY:
-            if was_directory:  # whatever is below a path has that as a directory
-                self._drop_below(path)
+            self._drop_below(path)
             self._opaque.discard(path)
         elif path in self._deleted or (before is not None and not was_directory):
             self._opaque.add(path)  # a new directory where an old thing was: nothing of that shines through
         self._deleted.discard(path)
+        self._settle(parent_of(path))
         if entry.kind is Kind.HARDLINK:
             self._files[path] = self._linked(entry)
         else:
@@ -110,9 +113,16 @@ class LayerMerge:
         self._files[entry.link_target] = file
         return file
 
+    def _settle(self, directory: str) -> None:
+        while directory and directory not in self._inhabited:
+            self._inhabited.add(directory)
+            directory = parent_of(directory)
+
     def _drop_below(self, directory: str) -> None:
+        if directory and directory not in self._inhabited:
+            return
         inside = f"{directory}/" if directory else ""
-        for path in [each for each in self._files if each.startswith(inside)]:
+        for path in [each for each in self._files if each != directory and each.startswith(inside)]:
             del self._files[path]
         self._deleted = {each for each in self._deleted if not each.startswith(inside)}
         self._opaque = {each for each in self._opaque if not each.startswith(inside)}

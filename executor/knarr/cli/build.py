@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from knarr.build.builder import build_image
+from knarr.build.builder import build_image, foresee_build
 from knarr.build.context import find_dockerfile
 from knarr.build.context_source import ContextSource
 from knarr.build.contexts import ContextKey, NamedContext, parse_named_context
@@ -17,8 +17,8 @@ from knarr.build.request import BuildRequest, Outputs
 from knarr.cli.arguments import parse_build_args, parse_context_source, with_epoch
 from knarr.cli.cache import read_cache
 from knarr.cli.command import Command
-from knarr.cli.compatibility import report_needless, snapshot_rules, work_directory
-from knarr.cli.environment import find_git, this_platform, work_directory_parent
+from knarr.cli.compatibility import is_plan_printed, report_needless, snapshot_rules, work_directory
+from knarr.cli.environment import find_git, named_files, this_platform, work_directory_parent
 from knarr.cli.flags.cache import CacheFlags
 from knarr.cli.flags.context import ContextFlags
 from knarr.cli.flags.isolation import IsolationFlags
@@ -94,10 +94,18 @@ def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter:
     ):
         context = source.open(work, sys.stdin.buffer)
         request = _request(flags, environment, outputs, context, work)
-        digest = build_image(request, client, reporter, load_code=load_everything)
+        if flags.output.dryrun:
+            _print_plan(foresee_build(request, client, reporter))
+            return 0
+        on_plan = _print_plan if is_plan_printed(environment) else None
+        digest = build_image(request, client, reporter, load_code=load_everything, on_plan=on_plan)
     if not any(file.is_stdout for file in outputs.files):
         print(digest)
     return 0
+
+
+def _print_plan(lines: Sequence[str]) -> None:
+    print("\n".join(lines), flush=True)
 
 
 def _request(
@@ -124,7 +132,7 @@ def _request(
         cache=read_cache(flags.caching, outputs, Path.cwd()),
         mount_cache_dir=_path(flags.mounts.mount_cache_dir),
         git=find_git(environment),
-        kept=(Path(flags.log.report).absolute(),) if flags.log.report else (),
+        kept=(*named_files(environment), *([Path(flags.log.report).absolute()] if flags.log.report else [])),
     )
 
 

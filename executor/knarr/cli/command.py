@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -26,7 +26,7 @@ class Command:
     """One command; `handler` gets an instance of each group, in order, and gives the exit status."""
 
     def __init__(
-        self, name: str, groups: Sequence[type], handler: Handler, *, refused: Iterable[str] = ()
+        self, name: str, groups: Sequence[type], handler: Handler, *, refused: Mapping[str, str] | None = None
     ) -> None:
         self._name = name
         self._groups = groups

@@ -6,6 +6,7 @@ from pathlib import Path
 from knarr.build.snapshot_rules import SnapshotRules
 from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
+from knarr.cli.grammar import parse_bool
 from knarr.errors import UsageError
 from knarr.progress import Note, Reporter
 
@@ -36,6 +37,12 @@ def work_directory(flags: UpkeepFlags, environment: Mapping[str, str]) -> Path |
             f"can't work in {path}: {error.strerror}", hint="see --kaniko-dir, KANIKO_DIR"
         ) from error
     return path
+
+
+def is_plan_printed(environment: Mapping[str, str]) -> bool:
+    """Whether a variable of kaniko's asks for the plan, ahead of the build. Raises UsageError."""
+    text = environment.get("KANIKO_PRINT_PLAN", "")
+    return parse_bool(text) if text else False
 
 
 def report_needless(snapshots: SnapshotFlags, upkeep: UpkeepFlags, reporter: Reporter) -> None:

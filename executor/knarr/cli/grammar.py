@@ -28,11 +28,12 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """The flags of one command; `refused` are flags that pipelines use and that this version lacks."""
+    """The flags of one command; `refused` are flags that pipelines know from kaniko."""
 
     flags: Mapping[str, Flag]
     shorts: Mapping[str, Flag] = field(default_factory=dict)
-    refused: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """By name what to do instead."""
     lists: Mapping[str, str] = field(default_factory=dict)
     """By the name of a list, the flag that each of its values is one of."""
 
@@ -41,14 +42,14 @@ class Grammar:
         cls,
         flags: Iterable[Flag],
         *,
-        refused: Iterable[str] = (),
+        refused: Mapping[str, str] | None = None,
         lists: Mapping[str, str] | None = None,
     ) -> "Grammar":
         """The grammar of these flags, with those of the lists that are of them."""
         by_name = {flag.name: flag for flag in flags}
         shorts = {flag.short: flag for flag in by_name.values() if flag.short}
         own = {plural: name for plural, name in (lists or {}).items() if name in by_name}
-        return cls(by_name, shorts, frozenset(refused), own)
+        return cls(by_name, shorts, refused or {}, own)
 
     def normalise(self, arguments: Sequence[str]) -> list[str]:
         """Every flag as one `--name=value`, in order, then `--` with the positional arguments.
@@ -101,10 +102,7 @@ class Grammar:
             lists = ", ".join(f"--{each}" for each in self.lists)
             return UsageError(f"{LIST_END} ends no list", hint=f"lists are {lists}" if lists else None)
         if name in self.refused:
-            return UsageError(
-                f"--{name} is not supported by this version of knarr",
-                hint="remove the flag, or wait for the version that brings it; it is never ignored silently",
-            )
+            return UsageError(f"knarr has no --{name}", hint=self.refused[name])
         close = difflib.get_close_matches(name, [*self.flags, *self.lists], 1)
         return UsageError(f"unknown flag: --{name}", hint=f"did you mean --{close[0]}?" if close else None)
 

@@ -12,7 +12,7 @@ GRAMMAR = Grammar.of(
         Flag("no-push", switch=True),
         Flag("context", "c"),
     ],
-    refused=["cache"],
+    refused={"bucket": "fetch it before"},
     lists={"destinations": "destination", "secrets": "secret"},
 )
 
@@ -71,7 +71,7 @@ def test_normalise(arguments: list[str], expected: list[str]) -> None:
         (["--secrets", "a", "--end"], "unknown flag: --secrets"),
         (["--end"], "--end ends no list\nhint: lists are --destinations"),
         (["--destinatons", "a"], "did you mean --destinations?"),
-        (["--cache=true"], "--cache is not supported by this version of knarr"),
+        (["--bucket=b"], "knarr has no --bucket\nhint: fetch it before"),
     ],
 )
 def test_refused(arguments: list[str], message: str | None) -> None:
