@@ -12,7 +12,7 @@ from knarr.build.inplace_root import SharedRoot
 from knarr.build.root import Directories
 from knarr.errors import IsolationError, RunError, UsageError
 from knarr.exec import launch
-from knarr.exec.bundle import BUNDLE, own_directories
+from knarr.exec.bundle import BUNDLE, CONFIGURATION, own_directories
 from knarr.exec.harden import harden
 from knarr.exec.namespaces import Namespaces, enter, stay
 from knarr.exec.probe import Isolation, Mode, Requested, probe, probe_overlay
@@ -27,8 +27,6 @@ _MODES: Mapping[str, Requested] = {
     "inplace": "inplace",
     "none": "none",
 }
-_KANIKO = Path("/kaniko")
-"""Where an image of ours has its configuration, as kaniko does."""
 _STDERR = 2
 
 
@@ -114,7 +112,7 @@ class Sandbox:
 
 def _lasting() -> tuple[Path, ...]:
     """Directories that no build in place touches."""
-    return (BUNDLE, _KANIKO, *own_directories())
+    return (BUNDLE, CONFIGURATION, *own_directories())
 
 
 def _spec(root: Path, command: Command) -> RunSpec:

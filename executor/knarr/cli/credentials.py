@@ -1,5 +1,6 @@
 """Credentials from files and variables, in kaniko's order."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from knarr.cli.environment import auth_config_text, config_paths, find_docker_config
+from knarr.exec.bundle import is_lasting, runs_from_image
 from knarr.progress import Note, Reporter
 from knarr.registry.aws_roles import WebIdentity
 from knarr.registry.aws_signature import AwsKeys
@@ -45,8 +47,15 @@ def registry_credentials(
 
 
 def helper_programs(environment: Mapping[str, str]) -> CredentialHelpers:
-    """The docker-credential-* programs of PATH; they see the whole environment."""
-    return CredentialHelpers(environment.get("PATH", ""), environment)
+    """The docker-credential-* programs of PATH; they see the whole environment.
+
+    In an image of ours those of its own directories alone: in the others, a build in place has what a base
+    image brought.
+    """
+    path = environment.get("PATH", "")
+    if runs_from_image():
+        path = os.pathsep.join(each for each in path.split(os.pathsep) if is_lasting(Path(each)))
+    return CredentialHelpers(path, environment)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

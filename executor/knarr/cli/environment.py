@@ -11,6 +11,7 @@ from knarr.errors import AuthError
 from knarr.exec.bundle import runs_from_image
 from knarr.oci.platform import Platform
 
+_FILE_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_WEB_IDENTITY_TOKEN_FILE", "SSL_CERT_FILE")
 _MAX_CONFIG_BYTES = 1024 * 1024
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _GIT_VARIABLES = ("PATH", "SSH_AUTH_SOCK", *_PROXIES, *(name.lower() for name in _PROXIES))
@@ -93,6 +94,11 @@ def find_git(environment: Mapping[str, str]) -> GitProgram:
     if environment.get("SSL_CERT_FILE"):
         passed["GIT_SSL_CAINFO"] = environment["SSL_CERT_FILE"]
     return GitProgram(Path(path).absolute() if path else None, passed)
+
+
+def named_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """Files and directories that variables name, to be read at any time of a build."""
+    return tuple(Path(environment[name]).absolute() for name in _FILE_VARIABLES if environment.get(name))
 
 
 def this_platform() -> Platform:

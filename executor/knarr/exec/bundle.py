@@ -6,10 +6,17 @@ from pathlib import Path
 import knarr
 
 BUNDLE = Path("/knarr")
+CONFIGURATION = Path("/kaniko")
+"""Where an image of ours has its configuration, as kaniko does."""
 _MARKER = BUNDLE / "image"
 """Only the images have it."""
 _SHARED = Path("/usr")
 """Where images keep their own programs."""
+
+
+def is_lasting(path: Path) -> bool:
+    """Whether no build in place touches a path in an image of ours."""
+    return any(path.is_relative_to(place) for place in (BUNDLE, CONFIGURATION))
 
 
 def own_directories() -> tuple[Path, ...]:
