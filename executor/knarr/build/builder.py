@@ -1,5 +1,6 @@
 """A whole build: from the request to the image in its outputs."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -68,7 +69,11 @@ def build_image(
     request, dockerfile = _read(request, reporter)
     with ExitStack() as exits:
         sandbox = enter_sandbox(
-            request.isolation, request.work_dir, reporter, force=request.force, kept=request.own_paths()
+            request.isolation,
+            request.work_dir,
+            reporter,
+            force=request.force,
+            kept=(*request.own_paths(), *filter(os.path.lexists, request.output_paths())),
         )
         exits.callback(sandbox.close)
         sandbox.prepare(load_code)

@@ -49,9 +49,10 @@ class SharedRoot:
         """For what must be out of the way during a step."""
         self._working_directory = Path.cwd()
         self._archive = work_dir / "container-root"
-        # As they are now: what an image has there later is its own.
-        there = [path for path in (work_dir, *kept, *map(root.joinpath, _OWN_FILES)) if os.path.lexists(path)]
-        self._kept = frozenset(there) | frozenset(Path(os.path.realpath(path)) for path in there)
+        own = [path for path in map(root.joinpath, _OWN_FILES) if os.path.lexists(path)]
+        paths = (work_dir, *kept, *own)
+        # Where links lead now: what an image makes of them is its own affair.
+        self._kept = frozenset(paths) | frozenset(Path(os.path.realpath(path)) for path in paths)
         self._reporter = reporter
         self._is_saved = False
         self._look = root.stat()

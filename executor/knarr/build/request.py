@@ -96,11 +96,15 @@ class BuildRequest:
         return self.created_s if self.epoch_s is None else self.epoch_s
 
     def own_paths(self) -> tuple[Path, ...]:
-        """What lies on the machine for this build: nothing of it is the image's."""
-        files = (file.path for file in self.outputs.files)
-        outputs = (self.outputs.tar_path, self.outputs.oci_layout_path, *files)
+        """What lies on the machine for this build, or will: nothing of it is the image's."""
         directories = [
             context.path for context in self.contexts.values() if not isinstance(context, ImageContext)
         ]
-        optional = (*outputs, self.mount_cache_dir, *directories, *self.credentials.agents.values())
+        optional = (self.mount_cache_dir, *directories, *self.credentials.agents.values())
         return (self.context, *(path for path in optional if path is not None), *self.kept)
+
+    def output_paths(self) -> tuple[Path, ...]:
+        """Where the build writes at its end: what is there before is not the image's."""
+        files = (file.path for file in self.outputs.files)
+        outputs = (self.outputs.tar_path, self.outputs.oci_layout_path, *files)
+        return tuple(path for path in outputs if path is not None)
