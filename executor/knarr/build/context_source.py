@@ -34,6 +34,11 @@ class ContextSource:
         target.mkdir()
         if self.path is None:
             _unpack_stream(stdin, target)
+            if not any(target.iterdir()):
+                raise ContextError(
+                    "the build context on standard input is empty",
+                    hint="tar://stdin reads an archive, plain, gzip or zstd; did the program fail that writes it?",
+                )
             return target
         try:
             file = self.path.open("rb")
@@ -59,7 +64,10 @@ def _unpack_stream(stream: BinaryIO, target: Path) -> None:
 def _inside(base: Path, sub_path: str) -> Path:
     """A directory within the context; links that lead out of it are refused."""
     root = base.resolve()
-    path = (root / sub_path.lstrip("/")).resolve()
+    try:
+        path = (root / sub_path.lstrip("/")).resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise ContextError(f"--context-sub-path {sub_path} can't be followed in {base}: {error}") from error
     if not path.is_relative_to(root):
         raise ContextError(f"--context-sub-path {sub_path} leads out of the build context {base}")
     if not path.is_dir():
