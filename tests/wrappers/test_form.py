@@ -71,7 +71,7 @@ def _inputs_used() -> list[str]:
     return re.findall(r"\$\[\[ inputs\.([a-z-]+) \]\]", gitlab_template.TEMPLATE.read_text())
 
 
-@pytest.mark.parametrize("name", ["build", "index", "promote"])
+@pytest.mark.parametrize("name", ["build", "index", "warm", "promote"])
 def test_script_of_a_job(name: str) -> None:
     script = gitlab_template.script_of(gitlab_template.job(f"knarr-{name}"))
     # SC2086: lists are split at newlines on purpose; SC2153: variables of the job.

@@ -29,7 +29,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"file": "docker/$(touch pwned)"}, {"dockerfile": "docker/$(touch pwned)"}),
     ({"target": "`touch pwned`"}, {"target": "`touch pwned`"}),
     ({"tags": "r.example/a:1\nr.example/a\n"}, {"destination": ("r.example/a:1", "r.example/a")}),
-    ({"push": False}, {"no_push": True}),
+    ({"push": False, "tags": ":of-no-registry"}, {"no_push": True, "destination": None}),
     (
         {"build-args": 'A=1 2\n\nB="x";*\nC'},
         {"build_arg": ("A=1 2", 'B="x";*', "C")},
@@ -43,6 +43,10 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"cache": True, "cache-repo": "r.example/c", "cache-ttl": "12h"},
         {"cache": True, "cache_repo": "r.example/c", "cache_ttl": "12h"},
     ),
+    (
+        {"cache": True, "cache-repo": "r.example/c", "cache-dir": "/cache/a b"},
+        {"cache": True, "cache_repo": "r.example/c", "cache_dir": "/cache/a b"},
+    ),
     ({"image-format": "docker"}, {"image_format": "docker"}),
     ({"compression": "zstd"}, {"compression": "zstd"}),
     ({"registry-args": "--insecure\n--push-retry=2"}, {"insecure": True, "push_retry": "2"}),
@@ -53,7 +57,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 ELSEWHERE = frozenset(
     "name stage promote-stage executor-image standard-labels multi-platform matrix rules promote "
-    "promote-tags promote-rules".split()
+    "promote-tags promote-rules warm warm-images warm-rules".split()
 )
 """Inputs that say which jobs there are, or that have a test of their own."""
 
@@ -65,7 +69,8 @@ def test_no_input_is_left_out() -> None:
 
 @pytest.mark.parametrize(("inputs", "expected"), CASES)
 def test_input_gets_to_the_build(tmp_path: Path, inputs: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert _build(tmp_path, inputs) == {**BASIS, **expected}
+    wanted = {name: value for name, value in {**BASIS, **expected}.items() if value is not None}
+    assert _build(tmp_path, inputs) == wanted
     assert not (tmp_path / "pwned").exists()
 
 
@@ -133,6 +138,20 @@ def test_promotion(tmp_path: Path) -> None:
         "--destination=r.example/a:2",
         "--insecure",
     ]
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ("r.example/a\nr.example/b:1", ["--image=r.example/a", "--image=r.example/b:1"]),
+        ("", ["--dockerfile=sub/Dockerfile", "--build-arg=A=b c"]),
+    ],
+)
+def test_warming(tmp_path: Path, images: str, expected: list[str]) -> None:
+    inputs = {"cache-dir": "/cache/knarr", "cache-ttl": "6h", "warm-images": images, "context": "sub"}
+    more = {"build-args": "A=b c", "registry-args": "--insecure-pull"}
+    arguments, _ = recorded(tmp_path, "knarr-warm", {**inputs, **more})
+    assert arguments == ["warm", "--cache-dir=/cache/knarr", "--cache-ttl=6h", *expected, "--insecure-pull"]
 
 
 def test_proxies_are_build_arguments(tmp_path: Path) -> None:
