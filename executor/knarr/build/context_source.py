@@ -37,7 +37,7 @@ class ContextSource:
             if not any(target.iterdir()):
                 raise ContextError(
                     "the build context on standard input is empty",
-                    hint="tar://stdin reads an archive, plain, gzip or zstd; did the program fail that writes it?",
+                    hint="tar://stdin reads an archive; did the program that writes it fail?",
                 )
             return target
         try:
