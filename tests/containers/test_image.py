@@ -86,8 +86,8 @@ def test_help_of_the_executor_is_that_of_build(engine: Engine) -> None:
 
 
 def test_warmer_says_what_to_do(engine: Engine) -> None:
-    with pytest.raises(RefusedError, match="this version of knarr has no cache warmer"):
-        engine.run(f"knarr/warmer:{__version__}", ["--image=busybox"])
+    with pytest.raises(RefusedError, match="you must select at least one image to cache"):
+        engine.run(f"knarr/warmer:{__version__}", [])
 
 
 @pytest.mark.parametrize("user", ["0:0", "1000:1000"])

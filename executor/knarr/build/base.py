@@ -7,13 +7,16 @@ from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.progress import BaseResolved, BaseSought, Reporter
 from knarr.registry.client import Client
+from knarr.registry.manifests import Documents
 from knarr.registry.resolve import resolve
 
 
 class BaseImages:
     """Looks names up in registries; the same name and platform are looked up once a build."""
 
-    def __init__(self, client: Client, reporter: Reporter) -> None:
+    def __init__(self, client: Client, reporter: Reporter, kept: Documents | None = None) -> None:
+        """`kept` has manifests that need not be fetched."""
+        self._kept = kept
         self._client = client
         self._reporter = reporter
         self._known: dict[tuple[str, Platform], Image] = {}
@@ -24,7 +27,7 @@ class BaseImages:
         if key not in self._known:
             reference = Reference.parse(name).with_default_tag()
             self._reporter.report(BaseSought(str(reference)))
-            resolved = resolve(self._client, reference, platform)
+            resolved = resolve(self._client, reference, platform, store=self._kept)
             layers = resolved.manifest.layers
             size_bytes = sum(layer.size_bytes for layer in layers)
             digest = str(resolved.descriptor.digest)

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+from knarr.build.base_cache import BaseCache
 from knarr.build.image import ImageLayer
 from knarr.build.layer_rules import LayerRules
 from knarr.errors import CorruptError
@@ -28,7 +29,11 @@ _JOBS = 3
 class Blobs:
     """The build's store, filled from registries on demand; safe to use from several threads."""
 
-    def __init__(self, store: Store, client: Client, rules: LayerRules | None = None) -> None:
+    def __init__(
+        self, store: Store, client: Client, rules: LayerRules | None = None, *, near: BaseCache | None = None
+    ) -> None:
+        """`near` may have layers of base images on this machine."""
+        self._near = near
         self.store = store
         self._client = client
         self.reporter = client.reporter
@@ -99,6 +104,8 @@ class Blobs:
     def _open_packed(self, layer: ImageLayer) -> Iterator[BinaryIO]:
         """A blob from the store, or while it arrives; then others who want it wait for that download."""
         digest = layer.descriptor.digest
+        if self._near is not None and self._is_missing(layer) and self._near.holds(layer.descriptor):
+            self._pull(layer).result()
         with self._lock:
             is_missing = self._is_missing(layer)
             # A download that failed says nothing of a layer that was made since.
@@ -132,10 +139,12 @@ class Blobs:
         digest = layer.descriptor.digest
         with self._lock:
             if digest not in self._coming:
-                self._coming[digest] = self._pool.submit(
-                    fetch_blob, self._client_of(layer), _origin(layer), layer.descriptor, self.store
-                )
+                self._coming[digest] = self._pool.submit(self._fetch, layer)
             return self._coming[digest]
+
+    def _fetch(self, layer: ImageLayer) -> None:
+        if self._near is None or not self._near.copy(layer.descriptor, self.store):
+            fetch_blob(self._client_of(layer), _origin(layer), layer.descriptor, self.store)
 
 
 @contextmanager

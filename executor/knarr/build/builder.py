@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from knarr.build.base import BaseImages
+from knarr.build.base_cache import BaseCache
 from knarr.build.blobs import Blobs
 from knarr.build.cache.layer_cache import LayerCache
 from knarr.build.cache.settings import open_cache
@@ -130,13 +131,29 @@ def _open(
 ) -> tuple[Blobs, "Build"]:
     """What a build works with; `exits` closes it."""
     rules = LayerRules(request.outputs.form.compression, request.epoch_s)
-    blobs = Blobs(Store.create(request.work_dir / "store", durable=False), client, rules)
+    near = _near(request, client)
+    blobs = Blobs(Store.create(request.work_dir / "store", durable=False), client, rules, near=near)
     exits.callback(blobs.close)
     git = request.git if sandbox.trusts(request.git.path) else GitProgram()
     remotes = RemoteSources(client, git, request.work_dir)
-    build = Build(request, dockerfile, sandbox, blobs, BaseImages(client, reporter), remotes, reporter)
+    bases = BaseImages(client, reporter, near)
+    build = Build(request, dockerfile, sandbox, blobs, bases, remotes, reporter)
     exits.callback(build.close)
     return blobs, build
+
+
+def _near(request: BuildRequest, client: Client) -> BaseCache | None:
+    """The base images that a warmer has put on this machine."""
+    cache = request.cache
+    if cache is None or cache.base_directory is None:
+        return None
+    return BaseCache(
+        cache.base_directory,
+        client.reporter,
+        ttl_s=cache.ttl_s,
+        now_s=request.created_s,
+        sleep=client.sleep,
+    )
 
 
 def _open_cache(request: BuildRequest, client: Client, blobs: Blobs, exits: ExitStack) -> LayerCache | None:

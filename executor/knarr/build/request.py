@@ -101,7 +101,8 @@ class BuildRequest:
             context.path for context in self.contexts.values() if not isinstance(context, ImageContext)
         ]
         optional = (self.mount_cache_dir, *directories, *self.credentials.agents.values())
-        return (self.context, *(path for path in optional if path is not None), *self.kept)
+        caches = self.cache.paths if self.cache is not None else ()
+        return (self.context, *(path for path in optional if path is not None), *caches, *self.kept)
 
     def output_paths(self) -> tuple[Path, ...]:
         """Where the build writes at its end: what is there before is not the image's."""

@@ -20,10 +20,15 @@ def read_cache(flags: CacheFlags, outputs: Outputs, working_directory: Path) -> 
         return None
     return CacheSettings(
         place=_place(flags, outputs, working_directory),
-        ttl_s=_seconds(flags.cache_ttl),
+        ttl_s=parse_ttl(flags.cache_ttl),
         rules=CacheRules(run_layers=flags.cache_run_layers.on, copy_layers=flags.cache_copy_layers.on),
         writes=not flags.no_push_cache,
+        base_directory=_existing(working_directory / flags.cache_dir),
     )
+
+
+def _existing(directory: Path) -> Path | None:
+    return directory if directory.is_dir() else None
 
 
 def _place(flags: CacheFlags, outputs: Outputs, working_directory: Path) -> Reference | Path:
@@ -51,7 +56,8 @@ def _repository(reference: Reference) -> Reference:
     return reference
 
 
-def _seconds(text: str) -> float:
+def parse_ttl(text: str) -> float:
+    """A duration of `--cache-ttl` in seconds. Raises UsageError."""
     try:
         nanoseconds = parse_duration_ns(text)
     except DockerfileError as error:

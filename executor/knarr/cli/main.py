@@ -14,6 +14,7 @@ usage: knarr build [CONTEXT] [flags]
        knarr check [CONTEXT] [flags]
        knarr push PATH -d DESTINATION [flags]
        knarr index IMAGE... -d DESTINATION [flags]
+       knarr warm -i IMAGE [flags]
        knarr login REGISTRY -u USER --password-stdin
        knarr version
 
@@ -84,6 +85,12 @@ def _index(arguments: Sequence[str]) -> int:
     return run_index(arguments)
 
 
+def _warm(arguments: Sequence[str]) -> int:
+    from knarr.cli.warm import run_warm
+
+    return run_warm(arguments)
+
+
 def _login(arguments: Sequence[str]) -> int:
     from knarr.cli.login import run_login
 
@@ -102,6 +109,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "check": _check,
     "push": _push,
     "index": _index,
+    "warm": _warm,
     "login": _login,
     "version": _version,
     "--version": _version,

@@ -1,6 +1,8 @@
 """Manifests with their configs as registries give them, checked against their digests."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from knarr.errors import CorruptError
 from knarr.oci import media_types
@@ -13,7 +15,6 @@ from knarr.registry.client import Client
 from knarr.registry.failover import first_of
 from knarr.registry.hosts import Endpoint
 from knarr.registry.message import Request, pull_scope
-from knarr.store import Store
 
 _ACCEPT = ", ".join(
     (
@@ -35,6 +36,30 @@ class Document:
     value: Manifest | Index
 
 
+class Sink(Protocol):
+    """What takes the bytes of a document."""
+
+    def write(self, data: bytes) -> int:
+        """Append data."""
+        ...
+
+
+class Documents(Protocol):
+    """Where documents are kept by digest: a store, or something that looks like one."""
+
+    def has(self, digest: Digest) -> bool:
+        """Whether a document is here."""
+        ...
+
+    def read(self, digest: Digest, *, limit_bytes: int) -> bytes:
+        """A document that is here, checked against its digest."""
+        ...
+
+    def writer(self, expected: Descriptor) -> AbstractContextManager[Sink]:
+        """Takes a document that was fetched."""
+        ...
+
+
 class ManifestReader:
     """Reads what one name, or a digest beside it, stands for.
 
@@ -42,7 +67,7 @@ class ManifestReader:
     A reference that has a digest is then found without the network.
     """
 
-    def __init__(self, client: Client, reference: Reference, store: Store | None = None) -> None:
+    def __init__(self, client: Client, reference: Reference, store: Documents | None = None) -> None:
         self._client = client
         self._reference = reference
         self._store = store

@@ -13,15 +13,14 @@ from knarr.progress import Note
 from knarr.registry.attempts import attempt
 from knarr.registry.client import Client
 from knarr.registry.image import ResolvedImage
-from knarr.registry.manifests import Document, ManifestReader
-from knarr.store import Store
+from knarr.registry.manifests import Document, Documents, ManifestReader
 
 _MAX_DEPTH = 8
 _MAX_UNMARKED = 16
 
 
 def resolve(
-    client: Client, reference: Reference, platform: Platform, *, store: Store | None = None
+    client: Client, reference: Reference, platform: Platform, *, store: Documents | None = None
 ) -> ResolvedImage:
     """Find the image that suits a platform best.
 
@@ -38,7 +37,9 @@ def resolve(
 
 
 class _Resolver:
-    def __init__(self, client: Client, reference: Reference, platform: Platform, store: Store | None) -> None:
+    def __init__(
+        self, client: Client, reference: Reference, platform: Platform, store: Documents | None
+    ) -> None:
         self._client = client
         self._reference = reference
         self._platform = platform

@@ -24,9 +24,8 @@ def test_arguments(program: str, arguments: list[str], expected: list[str]) -> N
     assert list(command_line(program, arguments, COMMANDS)) == expected
 
 
-def test_no_warmer() -> None:
-    with pytest.raises(UsageError, match="no cache warmer"):
-        command_line("warmer", ["--image=alpine"], COMMANDS)
+def test_warmer() -> None:
+    assert command_line("warmer", ["--image=alpine"], COMMANDS) == ["warm", "--image=alpine"]
 
 
 def test_executor_builds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,14 @@ class CacheSettings:
     rules: CacheRules
     writes: bool = True
     """False only looks up."""
+    base_directory: Path | None = None
+    """Where a warmer has put base images, if it has."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What of it lies on this machine."""
+        places = (self.place, self.base_directory)
+        return tuple(place for place in places if isinstance(place, Path))
 
 
 @contextmanager

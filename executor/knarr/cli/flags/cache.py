@@ -15,6 +15,9 @@ class CacheFlags:
         str,
         value("cache-repo", "Repository of the cache, or oci:DIRECTORY; default <first destination>/cache."),
     ] = ""
+    cache_dir: Annotated[
+        str, value("cache-dir", "Directory of base images that knarr warm has filled; with --cache.")
+    ] = "/cache"
     cache_ttl: Annotated[str, value("cache-ttl", "How long a cached layer counts, such as 6h or 336h.")] = (
         "336h"
     )

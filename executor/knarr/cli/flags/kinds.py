@@ -37,10 +37,13 @@ KEEPS_EMPTY: Mapping[str, bool] = MappingProxyType({"keeps_empty": True})
 """Metadata of a field for a repeatable flag whose empty value means something: `("",)`."""
 
 
-def switch(name: str, text: str, *, hidden: bool = False) -> typer.models.OptionInfo:
+def switch(
+    name: str, text: str, *, short: str | None = None, hidden: bool = False
+) -> typer.models.OptionInfo:
     """A boolean flag: on where it stands alone, else as its value behind `=` says."""
+    names = [f"--{name}", *([f"-{short}"] if short else [])]
     option: typer.models.OptionInfo = typer.Option(
-        f"--{name}", help=text, metavar=SWITCH_METAVAR, parser=Switch.parse, hidden=hidden
+        *names, help=text, metavar=SWITCH_METAVAR, parser=Switch.parse, hidden=hidden
     )
     return option
 

@@ -7,7 +7,6 @@ REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "bucket": "fetch the context from the bucket in a step before (rclone), "
         "give its directory to --context",
-        "cache-dir": "leave it out: base images are pulled layer by layer where they are needed",
         "git": "clone in a step before (git clone --depth, --branch), give the directory to --context",
         "materialize": "write the image with --oci-layout-path or --tar-path, unpack that: "
         "the files of an image never stay in the container that builds it",
