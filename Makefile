@@ -37,8 +37,9 @@ format: packages-venv $(VENV)/.knarr-dev ## rewrite the Python files in the proj
 	$(bin)/ruff check --fix-only $(python_sources)
 	$(bin)/ruff format $(python_sources)
 
-tables: packages-venv $(VENV)/.knarr-dev ## the tables of inputs in the wrappers' READMEs
+tables: packages-venv $(VENV)/.knarr-dev ## the wrappers' tables, Tekton's StepActions
 	$(bin)/python -m scripts.input_tables
+	$(bin)/python -m scripts.tekton
 
 images: packages-venv $(VENV)/.knarr-runtime ## the executor's image for docker load; IMAGE_ARGS=--architecture=arm64
 	PYTHONPATH=executor $(bin)/python -m scripts.image --output $(BUILD_DIR)/images \

@@ -18,6 +18,7 @@ USUAL = (*SMALL, "debian")
 
 _DEBIAN_PACKAGES: Mapping[str, Sequence[str]] = {
     "debian": (),
+    "tools": ("ca-certificates", "git", "rclone"),
     "large": ("python3", "nodejs", "npm", "gcc", "git"),
 }
 _DEBIAN_EPOCH_S = 1_735_689_600  # 2025-01-01: no file of a base may look newer than a build's own files

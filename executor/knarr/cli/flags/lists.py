@@ -10,6 +10,7 @@ LISTS: Mapping[str, str] = MappingProxyType(
         "build-contexts": "build-context",
         "destinations": "destination",
         "extra-tags": "extra-tag",
+        "images": "image",
         "insecure-registries": "insecure-registry",
         "labels": "label",
         "registry-maps": "registry-map",

@@ -1,0 +1,358 @@
+"""The Tekton Tasks as a node runs them: their steps in containers, with the executor's image."""
+
+import base64
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from scripts.bump_image import image_name
+
+from support.bases import base, cache_directory, push
+from support.docker_engine import Engine, RefusedError
+from support.git_repositories import COMMIT_TIME_S, GitOverHttp, Repository, git_daemon
+from support.image_layout import MANIFEST_TYPE
+from support.object_store import object_store
+from support.registry import Registry
+from support.taskrun import TaskRunner, load_task
+from support.tekton_variables import Value
+
+pytestmark = [pytest.mark.docker, pytest.mark.registry, pytest.mark.root]
+
+TASKS = Path(__file__).parents[2] / "tasks/tekton"
+BUILD, INDEX, CONTEXT, WARM = (
+    load_task(TASKS / f"{name}/0.1/{name}.yaml")
+    for name in ("knarr-build", "knarr-index", "knarr-context", "knarr-warm")
+)
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+DOCKERFILE = """\
+FROM busybox
+ARG GREETING
+RUN echo "$GREETING" > /greeting && chown 7:7 /greeting
+COPY file /
+"""
+
+
+@pytest.fixture(scope="module")
+def tools(base_registry: Registry) -> None:
+    """The image with git and rclone, where the engine pulls from."""
+    push((base(name, cache_directory()) for name in ("tools", "multiarch")), base_registry.host)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    started = Registry.start(tmp_path_factory.mktemp("locked"), auth=("sailor", "secret"), tls=True)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def runner(engine: Engine, tmp_path: Path) -> TaskRunner:
+    images = {
+        image_name(): "knarr/executor:debug",
+        **{
+            param["default"]: "tools"
+            for param in CONTEXT["params"]
+            if param["name"] in ("GIT_IMAGE", "RCLONE_IMAGE")
+        },
+    }
+    return TaskRunner(engine, tmp_path / "run", images, ["--add-host=registry.test:127.0.0.1"])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A workspace that any user may write to."""
+    directory = tmp_path / "source"
+    directory.mkdir()
+    directory.chmod(0o777)
+    return directory
+
+
+@pytest.fixture
+def write(source: Path) -> Callable[[str], None]:
+    def files(dockerfile: str) -> None:
+        (source / "Dockerfile").write_text(dockerfile)
+        (source / "file").write_text("from the context\n")
+
+    return files
+
+
+def _read(registry: Registry, name: str, media_type: str = MANIFEST_TYPE) -> dict[str, Any]:
+    repository, _, selector = name.rpartition("@") if "@" in name else name.rpartition(":")
+    document: dict[str, Any] = json.loads(
+        registry.get(f"{repository}/manifests/{selector}", {"Accept": media_type})
+    )
+    return document
+
+
+def _config(registry: Registry, name: str) -> dict[str, Any]:
+    digest = _read(registry, name)["config"]["digest"]
+    config: dict[str, Any] = json.loads(registry.get(f"{name.rpartition(':')[0]}/blobs/{digest}"))
+    return config
+
+
+def _tls(registry: Registry) -> str:
+    """A name of a registry that is not loopback's, so that TLS counts."""
+    return f"registry.test:{registry.host.rpartition(':')[2]}"
+
+
+def _auths(host: str, user: str, password: str) -> str:
+    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return json.dumps({"auths": {host: {"auth": auth}}})
+
+
+def _files(directory: Path, files: Mapping[str, str]) -> Path:
+    directory.mkdir()
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    return directory
+
+
+def test_builds_with_everything(
+    runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None]
+) -> None:
+    write(DOCKERFILE)
+    host = base_registry.host
+    params: dict[str, Value] = {
+        "IMAGE": f"{host}/tekton/all:1",
+        "TAGS": ["latest", "2"],
+        "BUILD_ARGS": ["GREETING=two words; $(id)", "OTHER=-x"],
+        "LABELS": ["a=b c", "d=--end of it"],
+        "ANNOTATIONS": ["org.example.a=b"],
+        "REGISTRY_MAPS": [f"docker.io={host}"],
+        "CACHE": "true",
+        "REPRODUCIBLE": "true",
+        "COMPRESSION": "zstd",
+        "EXTRA_ARGS": ["--label=e=f", "--ignore-path=/unwanted"],
+    }
+    results = runner.run(BUILD, params, {"source": source})
+    manifest = _read(base_registry, "tekton/all:1")
+    digest = results["IMAGE_DIGEST"]
+    assert results == {
+        "IMAGE_URL": f"{host}/tekton/all:1",
+        "IMAGE_DIGEST": digest,
+        "IMAGE_REF": f"{host}/tekton/all@{digest}",
+        "IMAGES": f"{host}/tekton/all@{digest}",
+    }
+    assert _read(base_registry, f"tekton/all@{digest}") == manifest
+    assert sorted(json.loads(base_registry.get("tekton/all/tags/list"))["tags"]) == ["1", "2", "latest"]
+    assert manifest["annotations"] == {"org.example.a": "b"}
+    assert manifest["layers"][-1]["mediaType"].endswith("+zstd")
+    assert _config(base_registry, "tekton/all:1")["config"]["Labels"] == {
+        "a": "b c",
+        "d": "--end of it",
+        "e": "f",
+    }
+    assert json.loads(base_registry.get("tekton/all/cache/tags/list"))["tags"]
+    assert sorted(path.name for path in source.iterdir()) == ["Dockerfile", "file"]
+
+
+def test_the_parameters_of_kaniko_are_enough(
+    runner: TaskRunner, base_registry: Registry, source: Path
+) -> None:
+    (source / "app").mkdir()
+    (source / "app/file").write_text("text")
+    (source / "app/Containerfile").write_text("FROM scratch\nCOPY file /\n")
+    params: dict[str, Value] = {
+        "IMAGE": f"{base_registry.host}/tekton/kaniko",
+        "DOCKERFILE": "./Containerfile",
+        "CONTEXT": "./app",
+        "EXTRA_ARGS": ["--label=a=b", f"--destination={base_registry.host}/tekton/other:1"],
+    }
+    results = runner.run(BUILD, params, {"source": source})
+    digest = results["IMAGE_DIGEST"]
+    assert results["IMAGE_URL"] == f"{base_registry.host}/tekton/kaniko:latest"
+    assert results["IMAGES"] == ",".join(
+        f"{base_registry.host}/tekton/{name}@{digest}" for name in ("kaniko", "other")
+    )
+
+
+def test_there_are_no_results_without_a_push(
+    runner: TaskRunner, source: Path, write: Callable[[str], None]
+) -> None:
+    write("FROM scratch\nCOPY file /\n")
+    params = {"IMAGE": "registry.invalid/a:1", "NO_PUSH": "true", "OCI_LAYOUT": "layout"}
+    assert runner.run(BUILD, params, {"source": source}) == {}
+    assert (source / "layout/index.json").exists()
+
+
+@pytest.mark.parametrize("key", ["config.json", ".dockerconfigjson"])
+def test_credentials_of_a_workspace(
+    runner: TaskRunner, locked: Registry, source: Path, write: Callable[[str], None], tmp_path: Path, key: str
+) -> None:
+    write("FROM scratch\nCOPY file /\n")
+    assert locked.ca_file is not None
+    workspaces = {
+        "source": source,
+        "ssl-ca-directory": _files(tmp_path / "ca", {"our own": locked.ca_file.read_text()}),
+        "dockerconfig": _files(tmp_path / "secret", {key: _auths(_tls(locked), "sailor", "secret")}),
+    }
+    params = {"IMAGE": f"{_tls(locked)}/tekton/locked:1"}
+    built = runner.run(BUILD, params, workspaces)
+    joined = runner.run(
+        INDEX,
+        {"IMAGE": f"{_tls(locked)}/tekton/locked:index", "IMAGES": [built["IMAGE_REF"]]},
+        {name: workspaces[name] for name in ("ssl-ca-directory", "dockerconfig")},
+    )
+    assert joined["IMAGE_DIGEST"] != built["IMAGE_DIGEST"]
+
+
+def test_credentials_of_the_service_account(
+    runner: TaskRunner, locked: Registry, source: Path, write: Callable[[str], None], tmp_path: Path
+) -> None:
+    write("FROM scratch\nCOPY file /\n")
+    assert locked.ca_file is not None
+    certificates = _files(tmp_path / "ca", {"ca.pem": locked.ca_file.read_text()})
+    workspaces = {"source": source, "ssl-ca-directory": certificates}
+    params = {"IMAGE": f"{_tls(locked)}/tekton/account:1"}
+    with pytest.raises(RefusedError, match="no credentials for"):
+        runner.run(BUILD, params, workspaces)
+    secret = _files(tmp_path / "home", {"config.json": _auths(_tls(locked), "sailor", "secret")})
+    built = runner.run(BUILD, params, workspaces, home_files={".docker": secret})
+    index = {"IMAGE": f"{_tls(locked)}/tekton/account:index", "IMAGES": [built["IMAGE_REF"]]}
+    runner.run(INDEX, index, {"ssl-ca-directory": certificates}, home_files={".docker": secret})
+
+
+def test_secrets_of_a_workspace(
+    runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None], tmp_path: Path
+) -> None:
+    write("FROM busybox\nRUN --mount=type=secret,id=npmrc sha256sum < /run/secrets/npmrc > /sum\n")
+    params: dict[str, Value] = {
+        "IMAGE": f"{base_registry.host}/tekton/secret:1",
+        "REGISTRY_MAPS": [f"docker.io={base_registry.host}"],
+        "SECRETS": ["id=npmrc,src=/kaniko/secrets/npmrc"],
+    }
+    secrets = _files(tmp_path / "secrets", {"npmrc": "token"})
+    runner.run(BUILD, params, {"source": source, "build-secrets": secrets})
+
+
+def test_base_images_on_a_volume(
+    runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").mkdir()
+    base_name = f"{base_registry.host}/library/busybox"
+    warm: dict[str, Value] = {"IMAGES": [base_name]}
+    assert runner.run(WARM, warm, {"cache": tmp_path / "cache"}) == {}
+    write(f"FROM {base_name}\nRUN cat /etc/passwd > /copy\n")
+    params = {"IMAGE": f"{base_registry.host}/tekton/warm:1", "CACHE": "true", "VERBOSITY": "debug"}
+    runner.run(BUILD, params, {"source": source, "cache": tmp_path / "cache"})
+    layers = _read(base_registry, "library/busybox:latest")["layers"]
+    assert [each["digest"] for each in layers] == [
+        each["digest"] for each in _read(base_registry, "tekton/warm:1")["layers"][: len(layers)]
+    ]
+    assert any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
+
+
+def test_git_then_build(
+    runner: TaskRunner, tools: None, base_registry: Registry, source: Path, tmp_path: Path
+) -> None:
+    repository = Repository.create(tmp_path / "git/app")
+    commit = repository.commit({"Dockerfile": "FROM scratch\nCOPY file /\n", "file": "one"})
+    repository.commit({"file": "two"})
+    (source / "left over").write_text("")
+    with git_daemon(tmp_path / "git") as address:
+        params = {"URL": f"{address}/app", "REVISION": commit}
+        fetched = runner.run(CONTEXT, params, {"source": source})
+        head = runner.run(CONTEXT, {"URL": f"{address}/app#main", "SUBDIRECTORY": "sub"}, {"source": source})
+    assert fetched == {
+        "url": f"{address}/app",
+        "commit": commit,
+        "committer-date": str(COMMIT_TIME_S),
+    }
+    assert head["commit"] == repository.git("rev-parse", "main")
+    assert (source / "file").read_text() == "one"
+    assert (source / "sub/file").read_text() == "two"
+    assert not (source / "left over").exists()
+    build: dict[str, Value] = {
+        "IMAGE": f"{base_registry.host}/tekton/git:1",
+        "BUILD_ARGS": [f"SOURCE_DATE_EPOCH={fetched['committer-date']}"],
+    }
+    runner.run(BUILD, build, {"source": source})
+    assert _config(base_registry, "tekton/git:1")["created"].startswith("2020-02-01T03:04:05")
+
+
+def test_git_with_a_password(runner: TaskRunner, tools: None, source: Path, tmp_path: Path) -> None:
+    Repository.create(tmp_path / "git/app").commit({"Dockerfile": "FROM scratch\n"})
+    with GitOverHttp(tmp_path / "git", userinfo="sailor:pass word'$x") as server:
+        url = f"http://{server.host}/app/.git"
+        with pytest.raises(RefusedError, match="bind the workspace basic-auth"):
+            runner.run(CONTEXT, {"URL": url}, {"source": source})
+        secret = _files(tmp_path / "secret", {"username": "sailor", "password": "pass word'$x"})
+        runner.run(CONTEXT, {"URL": url}, {"source": source, "basic-auth": secret})
+        assert (source / "Dockerfile").exists()
+        stored = {".git-credentials": f"http://sailor:pass%20word'$x@{server.host}\n"}
+        directory = _files(tmp_path / "stored", stored)
+        runner.run(CONTEXT, {"URL": url}, {"source": source, "basic-auth": directory})
+        (directory / ".git-credentials").chmod(0o644)
+        home = {".git-credentials": directory / ".git-credentials"}
+        runner.run(CONTEXT, {"URL": url}, {"source": source}, home_files=home)
+
+
+def test_git_refuses(runner: TaskRunner, tools: None, source: Path) -> None:
+    for url, message in (
+        ("https://user:word@example.com/app.git", "URL holds a password"),
+        ("ext::sh -c touch% /tmp/x", "can't fetch"),
+        ("/etc", "can't fetch"),
+        ("git://127.0.0.1:1/x#--upload-pack=touch", "can't begin with '-'"),
+    ):
+        with pytest.raises(RefusedError, match=message):
+            runner.run(CONTEXT, {"URL": url}, {"source": source})
+
+
+def test_archive_of_a_bucket(runner: TaskRunner, tools: None, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    with tarfile.open(tmp_path / "context.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "Dockerfile", "Dockerfile")
+    data = (tmp_path / "context.tar.gz").read_bytes()
+    checksum = hashlib.sha256(data).hexdigest()
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    workspaces = {"source": source, "bucket-credentials": _files(tmp_path / "keys", keys)}
+    with object_store({"builds": {"app/context.tar.gz": data, "app/tree/deep/file": b"x"}}) as address:
+        params = {"URL": "s3://builds/app/context.tar.gz", "S3_ENDPOINT": address}
+        results = runner.run(CONTEXT, {**params, "CHECKSUM": checksum}, workspaces)
+        assert results == {"url": "s3://builds/app/context.tar.gz", "checksum": checksum}
+        assert (source / "Dockerfile").exists()
+        with pytest.raises(RefusedError, match=f"has the sha256 {checksum}, not {'0' * 64}"):
+            runner.run(CONTEXT, {**params, "CHECKSUM": "0" * 64}, workspaces)
+        runner.run(CONTEXT, {**params, "URL": "s3://builds/app/tree/"}, workspaces)
+        assert [path.name for path in source.iterdir()] == ["deep"]
+        with pytest.raises(RefusedError, match="can't fetch s3://builds/none"):
+            runner.run(CONTEXT, {**params, "URL": "s3://builds/none.tar"}, workspaces)
+        public = f"{address}/builds/app/context.tar.gz"
+        assert runner.run(CONTEXT, {"URL": public}, {"source": source})["checksum"] == checksum
+    assert (source / "Dockerfile").exists()
+
+
+def test_platforms_by_step_actions(
+    runner: TaskRunner, tools: None, base_registry: Registry, tmp_path: Path
+) -> None:
+    """The leg of the multi-arch pipeline, once for each architecture, then the index."""
+    pipeline = yaml.safe_load((TASKS / "pipelines/knarr-multi-arch/0.1/knarr-multi-arch.yaml").read_text())
+    leg = pipeline["spec"]["tasks"][0]["taskSpec"]
+    image = f"{base_registry.host}/tekton/platforms:1"
+    references = []
+    for architecture in ("amd64", "arm64"):
+        # Both are built on this machine: what a node of the other architecture knows by itself is said here.
+        dockerfile = (
+            f"FROM --platform=linux/{architecture} {base_registry.host}/library/multiarch\nCOPY file /\n"
+        )
+        name = f"git-{architecture}"
+        Repository.create(tmp_path / name / "app").commit({"Dockerfile": dockerfile, "file": "one"})
+        with git_daemon(tmp_path / name) as address:
+            params: dict[str, Value] = {
+                "ARCHITECTURE": architecture,
+                "URL": f"{address}/app",
+                "REVISION": "main",
+                "IMAGE": image,
+                "DOCKERFILE": "./Dockerfile",
+                "INSECURE_REGISTRIES": [base_registry.host],
+            }
+            references.append(runner.run(leg, params, {})["IMAGE_REF"])
+    results = runner.run(INDEX, {"IMAGE": image, "IMAGES": references}, {})
+    index = _read(base_registry, "tekton/platforms:1", INDEX_TYPE)
+    assert [each["platform"]["architecture"] for each in index["manifests"]] == ["amd64", "arm64"]
+    assert results["IMAGE_URL"] == image

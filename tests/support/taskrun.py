@@ -1,0 +1,221 @@
+"""Runs a Tekton Task without a cluster: its steps in containers of Docker, one after the other."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from support.docker_engine import Engine
+from support.tekton_variables import Value, VariableError, replaced
+
+STEP_ACTIONS = Path(__file__).parents[2] / "tasks/tekton/stepactions"
+_STEP_RESULT = re.compile(r"\$\(steps\.([a-z-]+)\.results\.([A-Za-z_-]+)\)")
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TaskRunner:
+    """Where Tasks run; `images` are what stands in for the images that they name."""
+
+    engine: Engine
+    directory: Path
+    images: Mapping[str, str]
+    options: Sequence[str] = ()
+    """Docker's, for what a cluster's network would bring."""
+
+    def run(
+        self,
+        spec: Document,
+        params: Mapping[str, Value],
+        workspaces: Mapping[str, Path],
+        *,
+        home_files: Mapping[str, Path] | None = None,
+    ) -> dict[str, str]:
+        """Run a Task's `spec`; the result are its results.
+
+        `home_files` are what a ServiceAccount's credentials put into the home directory, by the path there.
+        Raises RefusedError where a step fails.
+        """
+        run = _Run(self, spec, workspaces, home_files or {})
+        variables = {**given_params(spec, params), **run.variables()}
+        for step in spec["steps"]:
+            run.step(_merged(spec.get("stepTemplate", {}), step), variables)
+        return run.results()
+
+
+def load_task(path: Path) -> Document:
+    """The `spec` of a Task in a file."""
+    document = yaml.safe_load(path.read_text())
+    assert document["kind"] == "Task"
+    spec: Document = document["spec"]
+    return spec
+
+
+def given_params(spec: Document, given: Mapping[str, Value]) -> dict[str, Value]:
+    """Variables of parameters, defaults for those not given."""
+    declared = {each["name"]: each for each in spec.get("params", [])}
+    assert set(given) <= set(declared), f"unknown parameters: {set(given) - set(declared)}"
+    result: dict[str, Value] = {}
+    for name, param in declared.items():
+        if name not in given and "default" not in param:
+            raise VariableError(f"the parameter {name} has no value")
+        value = given[name] if name in given else param["default"]
+        kind = param.get("type", "array" if isinstance(param.get("default"), list) else "string")
+        assert isinstance(value, str) == (kind == "string"), f"{name} is of type {kind}"
+        result[f"params.{name}"] = value
+    return result
+
+
+@dataclass
+class _Run:
+    runner: TaskRunner
+    spec: Document
+    bound: Mapping[str, Path]
+    home_files: Mapping[str, Path]
+    made: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shutil.rmtree(self.runner.directory, ignore_errors=True)
+        for name in ("results", "home", "steps", "scripts"):
+            self.made[name] = self._directory(name)
+        for volume in self.spec.get("volumes", []):
+            assert volume["emptyDir"] == {}
+            self.made[f"volume {volume['name']}"] = self._directory(f"volume-{volume['name']}")
+        declared = {each["name"] for each in self.spec.get("workspaces", [])}
+        assert set(self.bound) <= declared, f"unknown workspaces: {set(self.bound) - declared}"
+
+    def _directory(self, name: str) -> Path:
+        path = self.runner.directory / name
+        path.mkdir(parents=True)
+        path.chmod(0o777)
+        return path
+
+    def variables(self) -> dict[str, Value]:
+        """Those of workspaces and results."""
+        result: dict[str, Value] = {}
+        for workspace in self.spec.get("workspaces", []):
+            name = workspace["name"]
+            is_bound = name in self.bound
+            assert is_bound or workspace.get("optional"), f"the workspace {name} is not bound"
+            result[f"workspaces.{name}.bound"] = str(is_bound).lower()
+            result[f"workspaces.{name}.path"] = _mount_path(workspace) if is_bound else ""
+        for each in self.spec.get("results", []):
+            result[f"results.{each['name']}.path"] = f"/tekton/results/{each['name']}"
+        return result
+
+    def step(self, step: Document, variables: Mapping[str, Value]) -> None:
+        """Run one step."""
+        if "ref" in step:
+            self._referenced(step, variables)
+            return
+        step = {
+            **replaced({k: v for k, v in step.items() if k != "script"}, variables),
+            "name": step["name"],
+        } | ({"script": step["script"]} if "script" in step else {})
+        self._run(step)
+
+    def _referenced(self, step: Document, variables: Mapping[str, Value]) -> None:
+        action = yaml.safe_load(next(STEP_ACTIONS.glob(f"{step['ref']['name']}/*/*.yaml")).read_text())[
+            "spec"
+        ]
+        params = {each["name"]: each["value"] for each in replaced(step.get("params", []), variables)}
+        own = given_params(action, params)
+        directory = self._directory(f"steps/step-{step['name']}/results")
+        (self.made["steps"] / f"step-{step['name']}").chmod(0o777)
+        for each in action.get("results", []):
+            own[f"step.results.{each['name']}.path"] = (
+                f"/tekton/steps/{directory.parent.name}/results/{each['name']}"
+            )
+        body = {key: each for key, each in action.items() if key not in ("params", "results", "description")}
+        mounts = {"volumeMounts": step.get("volumeMounts", [])}
+        self.step({**body, **mounts, "name": step["name"]}, own)
+
+    def _run(self, step: Document) -> None:
+        command = [*step.get("command", []), *step.get("args", [])]
+        if "script" in step:
+            assert "$(params." not in step["script"], "a script takes parameters from its environment"
+            script = self.made["scripts"] / step["name"]
+            script.write_text(step["script"])
+            script.chmod(0o755)
+            command = [f"/tekton/scripts/{step['name']}"]
+        first, *rest = command
+        options = [f"--entrypoint={first}", *self.runner.options, *self._options(step)]
+        image = step["image"]
+        self.runner.engine.run(self.runner.images.get(image, image), rest, options=options)
+
+    def _options(self, step: Document) -> Iterator[str]:
+        environment = {each["name"]: each["value"] for each in step.get("env", [])}
+        yield from (f"--env={name}={value}" for name, value in environment.items())
+        yield f"--workdir={step.get('workingDir', '/workspace')}"
+        yield from security_options(step.get("securityContext", {}))
+        for name in ("results", "home", "steps", "scripts"):
+            yield f"--volume={self.made[name]}:/tekton/{name}"
+        for mount in step.get("volumeMounts", []):
+            yield f"--volume={self.made['volume ' + mount['name']]}:{mount['mountPath']}"
+        for workspace in self._visible(step):
+            mode = ":ro" if workspace.get("readOnly") else ""
+            yield f"--volume={self.bound[workspace['name']]}:{_mount_path(workspace)}{mode}"
+        home = environment.get("HOME", "/root")
+        yield from (f"--volume={source}:{home}/{name}" for name, source in self.home_files.items())
+
+    def _visible(self, step: Document) -> Iterator[Document]:
+        """Bound workspaces of a step: its own, and those that no other step has for itself."""
+        isolated = {each["name"] for other in self.spec["steps"] for each in other.get("workspaces", [])}
+        own = {each["name"] for each in step.get("workspaces", [])}
+        for workspace in self.spec.get("workspaces", []):
+            name = workspace["name"]
+            if name in self.bound and (name in own or name not in isolated):
+                yield workspace
+
+    def results(self) -> dict[str, str]:
+        """What the steps have written."""
+        found = {path.name: path.read_text() for path in self.made["results"].iterdir()}
+        for each in self.spec.get("results", []):
+            match = _STEP_RESULT.fullmatch(each.get("value", ""))
+            if match is not None:
+                path = self.made["steps"] / f"step-{match[1]}/results/{match[2]}"
+                if path.exists():
+                    found[each["name"]] = path.read_text()
+        assert set(found) <= {each["name"] for each in self.spec.get("results", [])}
+        return found
+
+
+def security_options(context: Document) -> Iterator[str]:
+    """Docker's options for a securityContext; what it leaves open is as in a pod of Kubernetes."""
+    known = {
+        "runAsUser",
+        "runAsNonRoot",
+        "privileged",
+        "allowPrivilegeEscalation",
+        "capabilities",
+        "seccompProfile",
+    }
+    assert set(context) <= known, context
+    assert not context.get("privileged")
+    assert context.get("seccompProfile", {"type": "RuntimeDefault"}) == {"type": "RuntimeDefault"}
+    if "runAsUser" in context:
+        assert not context.get("runAsNonRoot") or context["runAsUser"] != 0
+        yield f"--user={context['runAsUser']}:0"
+    if context.get("allowPrivilegeEscalation") is False:
+        yield "--security-opt=no-new-privileges"
+    capabilities: Mapping[str, Sequence[str]] = context.get("capabilities", {})
+    yield from (f"--cap-drop={each}" for each in capabilities.get("drop", []))
+    yield from (f"--cap-add={each}" for each in capabilities.get("add", []))
+
+
+def _mount_path(workspace: Document) -> str:
+    return str(workspace.get("mountPath", f"/workspace/{workspace['name']}"))
+
+
+def _merged(template: Document, step: Document) -> Document:
+    lists = {
+        key: [*template.get(key, []), *step.get(key, [])]
+        for key in ("env", "volumeMounts")
+        if key in template or key in step
+    }
+    return {**template, **step, **lists}
