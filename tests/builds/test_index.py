@@ -250,7 +250,7 @@ def test_keeps_attestations(registry: Registry, images: dict[str, str]) -> None:
     _index([f"{registry.host}/attested:both", f"{registry.host}/one:arm64", f"-d={registry.host}/joined:1"])
     joined = _read(registry, "joined", "1")
     assert joined["manifests"][1] == entry
-    assert _read(registry, "joined", entry["digest"], MANIFEST_TYPE)["layers"] == [layer]
+    assert _read(registry, "joined", str(entry["digest"]), MANIFEST_TYPE)["layers"] == [layer]
 
 
 @pytest.mark.parametrize(
