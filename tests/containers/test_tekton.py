@@ -230,6 +230,41 @@ def test_secrets_of_a_workspace(
     runner.run(BUILD, params, {"source": source, "build-secrets": secrets})
 
 
+def test_a_proxy_reaches_the_steps_not_the_image(
+    runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None]
+) -> None:
+    write('FROM busybox\nRUN test "${HTTPS_PROXY##*:}" = 3128 && test -z "$HTTP_PROXY"\n')
+    params: dict[str, Value] = {
+        "IMAGE": f"{base_registry.host}/tekton/proxy:1",
+        "REGISTRY_MAPS": [f"docker.io={base_registry.host}"],
+        "HTTPS_PROXY": "http://proxy.invalid:3128",
+        "NO_PROXY": "127.0.0.1",
+    }
+    runner.run(BUILD, params, {"source": source})
+    assert "proxy.invalid" not in json.dumps(_config(base_registry, "tekton/proxy:1"))
+
+
+def test_the_tests_of_the_catalog(runner: TaskRunner, base_registry: Registry, tmp_path: Path) -> None:
+    """In their order: each needs the image of the first."""
+    for name, task in (("knarr-build", BUILD), ("knarr-index", INDEX), ("knarr-warm", WARM)):
+        text = (
+            (TASKS / f"{name}/0.1/tests/run.yaml").read_text().replace("localhost:5000", base_registry.host)
+        )
+        *config_maps, run = yaml.safe_load_all(text)
+        directories = {
+            each["metadata"]["name"]: _files(tmp_path / each["metadata"]["name"], each["data"])
+            for each in config_maps
+        }
+        (tmp_path / name).mkdir()
+        workspaces = {
+            each["name"]: directories[each["configMap"]["name"]] if "configMap" in each else tmp_path / name
+            for each in run["spec"].get("workspaces", [])
+        }
+        params = {each["name"]: each["value"] for each in run["spec"]["params"]}
+        results = runner.run(task, params, workspaces)
+        assert set(results) == {each["name"] for each in task.get("results", [])}
+
+
 def test_base_images_on_a_volume(
     runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None], tmp_path: Path
 ) -> None:

@@ -191,12 +191,12 @@ def _check_inline(spec: Spec) -> None:
 @pytest.mark.parametrize("path", examples(), ids=lambda path: f"{path.parts[-4]}-{path.name}")
 def test_examples(path: Path) -> None:
     for document in documents(path):
-        if document["kind"] == "TaskRun":
-            task = {**document["spec"], "workspaces": []}
-            spec = _task_spec(task)
-            _check_given({each["name"]: each["value"] for each in task["params"]}, spec["params"])
+        if document["kind"] in ("TaskRun", "PipelineRun"):
+            run_spec = document["spec"]
+            spec = _spec(path.parents[1] / f"{path.parents[2].name}.yaml")
+            _check_given({each["name"]: each["value"] for each in run_spec["params"]}, spec["params"])
             declared = {each["name"]: each for each in spec["workspaces"]}
-            bound = {each["name"] for each in document["spec"].get("workspaces", [])}
+            bound = {each["name"] for each in run_spec.get("workspaces", [])}
             assert bound <= set(declared)
             assert {name for name, each in declared.items() if not each.get("optional")} <= bound
 
