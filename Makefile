@@ -37,7 +37,8 @@ format: packages-venv $(VENV)/.knarr-dev ## rewrite the Python files in the proj
 	$(bin)/ruff check --fix-only $(python_sources)
 	$(bin)/ruff format $(python_sources)
 
-tables: packages-venv $(VENV)/.knarr-dev ## the wrappers' tables, Tekton's StepActions
+tables: packages-venv $(VENV)/.knarr-dev ## the wrappers' tables, Tekton's StepActions, the CLI reference
+	$(bin)/python -m scripts.cli_reference
 	$(bin)/python -m scripts.input_tables
 	$(bin)/python -m scripts.tekton
 

@@ -26,10 +26,12 @@ VIOLATION_STATUS = 1
 
 _FORMATS = {"text": as_text, "json": as_json}
 
+GROUPS = (CheckFlags,)
+
 
 def run_check(arguments: Sequence[str]) -> int:
     """Run `knarr check` with its arguments; the result is the exit status."""
-    return Command("check", (CheckFlags,), _check).run(arguments)
+    return Command("check", GROUPS, _check).run(arguments)
 
 
 def _check(flags: CheckFlags) -> int:

@@ -22,12 +22,12 @@ from knarr.cli.report.session import ReportSession
 from knarr.errors import UsageError
 from knarr.oci.reference import Reference
 
-_GROUPS = (IndexFlags, ResultFlags, RegistryFlags, LogFlags)
+GROUPS = (IndexFlags, ResultFlags, RegistryFlags, LogFlags)
 
 
 def run_index(arguments: Sequence[str]) -> int:
     """Run `knarr index` with its arguments; the result is the exit status."""
-    return Command("index", _GROUPS, _index).run(arguments)
+    return Command("index", GROUPS, _index).run(arguments)
 
 
 def _index(flags: IndexFlags, results: ResultFlags, registries: RegistryFlags, log: LogFlags) -> int:

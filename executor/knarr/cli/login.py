@@ -13,12 +13,12 @@ from knarr.errors import UsageError
 from knarr.registry.config_file import keep_credentials
 
 _MAX_PASSWORD_BYTES = 256 * 1024
-_GROUPS = (LoginFlags,)
+GROUPS = (LoginFlags,)
 
 
 def run_login(arguments: Sequence[str]) -> int:
     """Run `knarr login` with its arguments; the result is the exit status."""
-    return Command("login", _GROUPS, _login).run(arguments)
+    return Command("login", GROUPS, _login).run(arguments)
 
 
 def _login(flags: LoginFlags) -> int:

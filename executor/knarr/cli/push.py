@@ -17,12 +17,12 @@ from knarr.cli.report.session import ReportSession
 from knarr.errors import UsageError
 from knarr.oci.digest import Digest
 
-_GROUPS = (PushFlags, RegistryFlags, LogFlags)
+GROUPS = (PushFlags, RegistryFlags, LogFlags)
 
 
 def run_push(arguments: Sequence[str]) -> int:
     """Run `knarr push` with its arguments; the result is the exit status."""
-    return Command("push", _GROUPS, _push).run(arguments)
+    return Command("push", GROUPS, _push).run(arguments)
 
 
 def _push(saved: PushFlags, registries: RegistryFlags, log: LogFlags) -> int:

@@ -28,13 +28,13 @@ from knarr.progress import Note, Reporter
 from knarr.registry.client import Client
 from knarr.registry.download import download
 
-_GROUPS = (WarmFlags, RegistryFlags, LogFlags)
+GROUPS = (WarmFlags, RegistryFlags, LogFlags)
 _MAX_DOCKERFILE_BYTES = 16 * 1024 * 1024
 
 
 def run_warm(arguments: Sequence[str]) -> int:
     """Run `knarr warm` with its arguments; the result is the exit status."""
-    return Command("warm", _GROUPS, _warm).run(arguments)
+    return Command("warm", GROUPS, _warm).run(arguments)
 
 
 def _warm(flags: WarmFlags, registries: RegistryFlags, log: LogFlags) -> int:
