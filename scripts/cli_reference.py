@@ -30,8 +30,8 @@ Written by `make tables` from the code. `knarr COMMAND --help` says the same.
 - A switch stands alone or takes its value behind `=`: `--cache`, `--cache=false`. Words: `true`, `1`, `t`, …
 - A flag that is repeatable keeps the order, and splits nothing at commas.
 - An empty value is as if the flag were not there, but for `--credential-helpers=`.
-- Started as `executor`, the program takes the flags of `knarr build`, or one of the other commands; started as
-  `warmer`, those of `knarr warm`.
+- Started as `executor`, the program takes the flags of `knarr build`, or another command; started as `warmer`,
+  those of `knarr warm`.
 - Exit statuses: [README](../../README.md#exit-statuses). What differs from kaniko:
   [migrate-from-kaniko.md](../migrate-from-kaniko.md).
 """
@@ -121,7 +121,7 @@ def _version() -> str:
 
 def _lists() -> str:
     rows = [f"| `--{plural}` | `--{name}` |" for plural, name in LISTS.items()]
-    head = "## Lists\n\n`--build-args A=1 B=2 --end` is `--build-arg A=1 --build-arg B=2`: arrays can be spliced."
+    head = "## Lists\n\n`--build-args A=1 B=2 --end` is `--build-arg A=1 --build-arg B=2`."
     return "\n".join([head, "", "| list | of |", "|---|---|", *rows, ""])
 
 
