@@ -30,7 +30,7 @@ Written by `make tables` from the code. `knarr COMMAND --help` says the same.
 - A switch stands alone or takes its value behind `=`: `--cache`, `--cache=false`. Words: `true`, `1`, `t`, …
 - A flag that is repeatable keeps the order, and splits nothing at commas.
 - An empty value is as if the flag were not there, but for `--credential-helpers=`.
-- Started as `executor`, the program takes the flags of `knarr build`, or another command; started as `warmer`,
+- Started as `executor`, the program takes the flags of `knarr build`, or another command; as `warmer`,
   those of `knarr warm`.
 - Exit statuses: [README](../../README.md#exit-statuses). What differs from kaniko:
   [migrate-from-kaniko.md](../migrate-from-kaniko.md).
