@@ -37,7 +37,7 @@ SUBSET = (
 )
 KNOWN = {
     # No change to a scan; and a stage that has lost the directory is what its layers are.
-    "copy-from-stages": ("/*/sub: mtime_s: *",),
+    "copy-from-stages": ("/*/sub: mtime_s: *", "/relative: mtime_s: *"),
 }
 VOLUMES = ("/workspace", "/cache", "/tmp", "/data", "/deep/er/volume")
 LISTING = (
@@ -372,6 +372,12 @@ def test_secrets_and_caches_are_moved_in(container: Container) -> None:
     assert not {"/scratch", "/var/cache/x"} & files.keys()
 
 
+def test_every_file_is_read_where_asked(container: Container) -> None:
+    container.write("FROM busybox\nRUN touch /bin/busybox && echo x > /x\nRUN touch /x\n")
+    assert container.build("--snapshot-mode=redo").layer_files[1:] == (("/bin/busybox", "/x"), ("/x",))
+    assert container.build("--snapshot-mode=full", name="full").files["/x"].text == "x\n"
+
+
 def test_it_is_refused_outside_an_image(container: Container, tmp_path: Path) -> None:
     container.write("FROM busybox\nRUN true\n")
     result = knarr(["build", str(container.place / "context"), "--no-push", "--isolation=inplace"])
@@ -379,8 +385,9 @@ def test_it_is_refused_outside_an_image(container: Container, tmp_path: Path) ->
     assert "cannot build in place: this is no container of a knarr image" in result.stderr
     with pytest.raises(RefusedError, match="cannot build in place without the capabilities CHOWN"):
         container.build(options=["--cap-drop=CHOWN"])
+    command = ["/kaniko/executor", "--context=/kaniko/context", "--no-push"]
     with pytest.raises(RefusedError, match="cannot build in place as user 1000"):
-        container.build(options=["--user=1000", "--env=HOME=/tmp"])
+        container.run(command, ["--user=1000", "--env=HOME=/tmp"])
 
 
 def _make_volumes(place: Path) -> list[str]:

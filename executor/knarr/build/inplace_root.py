@@ -59,14 +59,19 @@ class SharedRoot:
         self._holder: InplaceRoot | None = None
         self._reported: set[str] = set()
         self.protection = Protection(())
+        self.hash_content = False
         self.covered: set[str] = set()
         """What the step under way has other things in place of, as if mounted: it does not change."""
         self.preparations: list[Callable[[], None]] = []
         """Called before the container's files are replaced."""
 
-    def extract(self, apply: Apply) -> "InplaceRoot":
-        """Empty the directory, let `apply` fill it; whoever had it has lost it."""
+    def extract(self, apply: Apply, *, hash_content: bool = False) -> "InplaceRoot":
+        """Empty the directory, let `apply` fill it; whoever had it has lost it.
+
+        With `hash_content` every scan reads every file.
+        """
         self.vacate()
+        self.hash_content = hash_content
         self.protection = self._protect()
         if not self._is_saved:
             for prepare in self.preparations:
@@ -229,11 +234,11 @@ class InplaceRoot:
             self._view = None
 
     def _take(self, covered: frozenset[str]) -> Scan:
-        if not covered:
-            return Scan.take(self._root_fd, exclude=self._protection.leaves_out)
+        leaves_out = self._protection.leaves_out
         return Scan.take(
             self._root_fd,
-            exclude=lambda path: self._protection.leaves_out(path) or _is_within(path, covered),
+            exclude=(lambda path: leaves_out(path) or _is_within(path, covered)) if covered else leaves_out,
+            hash_content=self._shared.hash_content,
         )
 
 

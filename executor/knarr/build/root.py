@@ -218,7 +218,10 @@ class StageRoot:
     def _extract(self) -> DirectoryRoot:
         self._blobs.reporter.report(Phase("extract", "base"))
         if self._directories.shared is not None:
-            return self._directories.shared.extract(lambda root: self._apply(root, self._layers))
+            hash_content = self._directories.snapshots.hash_content
+            return self._directories.shared.extract(
+                lambda root: self._apply(root, self._layers), hash_content=hash_content
+            )
         userxattr = self._directories.overlay_userxattr
         if userxattr is None:
             return PlainRoot.extract(
