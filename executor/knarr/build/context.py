@@ -6,6 +6,8 @@ from pathlib import Path
 
 from knarr.dockerfile.ignore import IgnorePatterns
 from knarr.errors import ContextError, UsageError
+from knarr.registry.client import Client
+from knarr.registry.download import download
 
 _MAX_DOCKERFILE_BYTES = 16 * 1024 * 1024
 _MAX_IGNORE_BYTES = 4 * 1024 * 1024
@@ -19,7 +21,10 @@ def find_dockerfile(text: str, context: Path, working_directory: Path) -> Path:
     the working directory, then within the context. Raises UsageError for a URL, ContextError for nothing.
     """
     if "://" in text:
-        raise UsageError(f"--dockerfile {text}: a URL is not supported by this version of knarr")
+        raise UsageError(
+            f"--dockerfile {text}: no such kind of place",
+            hint="a path; knarr build takes http:// and https:// too",
+        )
     if text:
         tried = [working_directory / text, context / text]
     else:
@@ -33,6 +38,15 @@ def find_dockerfile(text: str, context: Path, working_directory: Path) -> Path:
         )
     listed = " nor ".join(str(path) for path in dict.fromkeys(tried[: 2 if text else 1]))
     raise ContextError(f"no Dockerfile: {listed} is not a file", hint="--dockerfile names it")
+
+
+def fetch_dockerfile(url: str, directory: Path, client: Client) -> Path:
+    """Download a Dockerfile into a new directory. Raises ContextError, also for more than 16 MiB."""
+    directory.mkdir()
+    path = directory / "Dockerfile"
+    with client.for_downloads() as downloads:
+        download(downloads, url, path, limit_bytes=_MAX_DOCKERFILE_BYTES)
+    return path
 
 
 def read_dockerfile(path: Path) -> bytes:

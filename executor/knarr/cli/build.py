@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Any
 
 from knarr.build.builder import build_image, foresee_build
-from knarr.build.context import find_dockerfile
+from knarr.build.context import fetch_dockerfile, find_dockerfile
 from knarr.build.context_source import ContextSource
 from knarr.build.contexts import ContextKey, NamedContext, parse_named_context
 from knarr.build.request import BuildRequest, Outputs
@@ -39,6 +39,7 @@ from knarr.cli.secrets import read_credentials
 from knarr.cli.work_directory import open_work_directory
 from knarr.errors import UsageError
 from knarr.progress import Reporter
+from knarr.registry.client import Client
 
 GROUPS = (
     ContextFlags,
@@ -93,7 +94,8 @@ def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter:
         open_client(environment, reporter, flags.registries) as client,
     ):
         context = source.open(work, sys.stdin.buffer)
-        request = _request(flags, environment, outputs, context, work)
+        dockerfile = _dockerfile(flags.source.dockerfile, context, work, client)
+        request = _request(flags, environment, outputs, context, dockerfile, work)
         if flags.output.dryrun:
             _print_plan(foresee_build(request, client, reporter))
             return 0
@@ -109,11 +111,16 @@ def _print_plan(lines: Sequence[str]) -> None:
 
 
 def _request(
-    flags: BuildFlags, environment: Mapping[str, str], outputs: Outputs, context: Path, work: Path
+    flags: BuildFlags,
+    environment: Mapping[str, str],
+    outputs: Outputs,
+    context: Path,
+    dockerfile: Path,
+    work: Path,
 ) -> BuildRequest:
     return BuildRequest(
         context=context,
-        dockerfile=find_dockerfile(flags.source.dockerfile, context, Path.cwd()),
+        dockerfile=dockerfile,
         outputs=outputs,
         work_dir=work,
         created_s=int(time.time()),
@@ -134,6 +141,12 @@ def _request(
         git=find_git(environment),
         kept=(*named_files(environment), *([Path(flags.log.report).absolute()] if flags.log.report else [])),
     )
+
+
+def _dockerfile(text: str, context: Path, work: Path, client: Client) -> Path:
+    if text.startswith(("http://", "https://")):
+        return fetch_dockerfile(text, work / "fetched-dockerfile", client)
+    return find_dockerfile(text, context, Path.cwd())
 
 
 def _context_source(flags: ContextFlags) -> ContextSource:

@@ -21,7 +21,7 @@ class ContextFlags:
         str,
         value(
             "dockerfile",
-            "Dockerfile: as given, else within the context; default Dockerfile of the context.",
+            "Dockerfile: a path as given, else within the context; a URL; default Dockerfile of the context.",
             short="f",
         ),
     ] = ""
