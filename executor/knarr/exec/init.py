@@ -19,6 +19,7 @@ import select
 from knarr.exec import mounts
 from knarr.exec import syscalls as sc
 from knarr.exec.command import CommandError, execute
+from knarr.exec.seccomp import close_keyrings
 
 TYPE_CHECKING = False  # see knarr.exec.mounts
 if TYPE_CHECKING:
@@ -168,8 +169,12 @@ def _leave_namespaces(spec: WireSpec) -> None:
     network = sc.CLONE_NEWNET if spec["network"] == "none" else 0
     sc.unshare(sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | network)
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
-    sc.sethostname(spec["hostname"])
+    try:
+        sc.sethostname(spec["hostname"])
+    except PermissionError:
+        pass  # podman's seccomp profile: the step keeps the container's name
     sc.join_new_session_keyring()
+    close_keyrings()
     os.umask(0)
 
 

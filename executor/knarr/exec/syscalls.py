@@ -118,9 +118,9 @@ def pivot_root(new_root: str, put_old: str) -> None:
     _checked(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
 
 
-def prctl(option: int, argument: int = 0) -> int:
-    """Call prctl(2) with one argument."""
-    return _checked(_libc.prctl(option, argument, 0, 0, 0))
+def prctl(option: int, argument: int = 0, second: int = 0) -> int:
+    """Call prctl(2) with one argument or two."""
+    return _checked(_libc.prctl(option, argument, second, 0, 0))
 
 
 def sethostname(name: str) -> None:
