@@ -35,6 +35,36 @@ class Podman:
             "run", "--rm", "--quiet", "--network=host", "--tls-verify=false", *options, image, *arguments
         )
 
+    def play(self, pod: str, documents: str) -> dict[str, int]:
+        """Run a Pod of Kubernetes to its end, with all else that the YAML documents hold.
+
+        The result are the exit statuses of its containers by name; their logs go to this process's stderr.
+        """
+        file = self.directory / "play.yaml"
+        file.write_text(documents)
+        try:
+            self._podman("kube", "play", "--quiet", "--tls-verify=false", "--log-driver=k8s-file", str(file))
+            names = self._podman("ps", "--all", f"--filter=pod={pod}", "--format={{.Names}}").split()
+            containers = [name for name in names if not name.endswith("-infra")]
+            statuses = self._podman("wait", *containers).split()
+            for name in containers:
+                self._podman("logs", name, stderr=None)
+            return dict(zip(containers, map(int, statuses), strict=True))
+        finally:
+            self._podman("pod", "rm", "--force", "--ignore", pod)
+
+    def volume(self, name: str) -> Path:
+        """The directory of a new volume, which claims of that name are bound to."""
+        self._podman("volume", "create", name)
+        return Path(self._podman("volume", "inspect", "--format={{.Mountpoint}}", name).strip())
+
+    def secret(self, name: str, text: str) -> None:
+        """Keep a secret, in place of one of that name; pods get those that are Secrets in YAML."""
+        file = self.directory / "secret"
+        file.write_text(text)
+        self._podman("secret", "rm", "--all")
+        self._podman("secret", "create", name, str(file))
+
     def close(self) -> None:
         """Remove everything."""
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
@@ -42,13 +72,14 @@ class Podman:
             subprocess.run(["umount", "--lazy", mount], check=True)
         shutil.rmtree(self.directory)
 
-    def _podman(self, *arguments: str) -> str:
+    def _podman(self, *arguments: str, stderr: int | None = subprocess.PIPE) -> str:
         places = [f"--root={self.directory}/root", f"--runroot={self.directory}/run"]
         environment = {**os.environ, "CONTAINERS_CONF": str(self.directory / "containers.conf")}
         result = subprocess.run(
             ["podman", *places, "--runtime=runc", *arguments],
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             stdin=subprocess.DEVNULL,
         )
