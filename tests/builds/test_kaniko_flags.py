@@ -102,3 +102,8 @@ def test_the_letters_of_kaniko_are_the_same() -> None:
     shorts = Command("build", GROUPS, lambda *_: 0).grammar.shorts
     names = {letter: flag.name for letter, flag in shorts.items()}
     assert names == {"c": "context", "d": "destination", "f": "dockerfile", "v": "verbosity"}
+
+
+def test_the_migration_page_has_every_flag() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/migrate-from-kaniko.md").read_text()
+    assert [name for name in FLAGS if f"`--{name}`" not in page] == []
