@@ -34,7 +34,7 @@ CASES: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({}, {}),
     ({"context": "sub dir"}, {"context": "sub dir"}),
     ({"file": "docker/File"}, {"dockerfile": "docker/File"}),
-    ({"target": "$(id)"}, {"target": "$(id)"}),
+    ({"target": "$(id)"}, {"target": ("$(id)",)}),
     (
         {"tags": "r.example/Team/App:V1,r.example:5/B\nc@x"},
         {"destination": ("r.example/team/app:V1", "r.example:5/b", "c@x")},

@@ -27,7 +27,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
     ({"context": "sub dir"}, {"context": "sub dir"}),
     ({"file": "docker/$(touch pwned)"}, {"dockerfile": "docker/$(touch pwned)"}),
-    ({"target": "`touch pwned`"}, {"target": "`touch pwned`"}),
+    ({"target": "`touch pwned`"}, {"target": ("`touch pwned`",)}),
     ({"tags": "r.example/a:1\nr.example/a\n"}, {"destination": ("r.example/a:1", "r.example/a")}),
     ({"push": False, "tags": ":of-no-registry"}, {"no_push": True, "destination": None}),
     (

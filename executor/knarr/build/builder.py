@@ -272,6 +272,8 @@ class Build:
             if layer.origin is not None or not self._request.single_snapshot:
                 publisher.submit(layer)
 
+        for other in self._plan.targets[1:]:
+            runner.build(other.index)
         image = runner.build(self._plan.target.index, publish).image
         if self._request.single_snapshot:
             image = self._merged(image, base_layers)

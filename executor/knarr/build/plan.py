@@ -38,7 +38,8 @@ class BuildPlan:
         self._dockerfile = dockerfile
         self._bases = bases
         self._contexts = contexts
-        self.target = resolve_target(dockerfile, request.target)
+        self.targets = tuple(resolve_target(dockerfile, name) for name in request.targets or (None,))
+        self.target = self.targets[0]
         self.global_args: Mapping[str, str] = global_scope(
             dockerfile.global_args,
             build_args=request.build_args,
@@ -52,18 +53,26 @@ class BuildPlan:
         """The stages to build, in the file's order; planned anew while base images bring triggers."""
         triggers: dict[int, tuple[Instruction, ...]] = {}
         while True:
-            plan = plan_stages(
-                self._dockerfile,
-                self.target,
-                self.global_args,
-                contexts=self._contexts.names,
-                image_triggers=triggers,
-            )
+            plan = self._planned(triggers)
             found = {each.stage.index: self._triggers(each) for each in plan}
             found = {index: parsed for index, parsed in found.items() if parsed}
             if found == triggers:
                 return plan
             triggers = found
+
+    def _planned(self, triggers: Mapping[int, tuple[Instruction, ...]]) -> tuple[PlannedStage, ...]:
+        """What all targets need together, in the file's order."""
+        needed: dict[int, PlannedStage] = {}
+        for target in self.targets:
+            plan = plan_stages(
+                self._dockerfile,
+                target,
+                self.global_args,
+                contexts=self._contexts.names,
+                image_triggers=triggers,
+            )
+            needed |= {each.stage.index: each for each in plan}
+        return tuple(needed[index] for index in sorted(needed))
 
     def base_image(self, planned: PlannedStage) -> Image | None:
         """The image that a stage starts from; None for scratch, and for a stage on another."""

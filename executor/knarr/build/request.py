@@ -65,7 +65,8 @@ class BuildRequest:
     """What the image is for."""
     build_args: Mapping[str, str]
     labels: tuple[tuple[str, str], ...] = ()
-    target: str | None = None
+    targets: tuple[str, ...] = ()
+    """Stages to build; the first, or the file's last where there is none, is the image."""
     isolation: str = "auto"
     force: bool = False
     """Whether to build in place in a container that is no image of ours."""

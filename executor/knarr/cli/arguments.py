@@ -55,6 +55,11 @@ def parse_context_source(positional: str, flag: str, sub_path: str) -> ContextSo
     )
 
 
+def parse_targets(values: Sequence[str]) -> tuple[str, ...]:
+    """Stages to build, repeated or between commas as kaniko takes them."""
+    return tuple(name for text in values for name in text.split(",") if name)
+
+
 def parse_build_args(values: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
     """`NAME=VALUE` as it is, `NAME` with its value in the environment, dropped where that has none."""
     result: dict[str, str] = {}

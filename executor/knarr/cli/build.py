@@ -14,7 +14,7 @@ from knarr.build.context import fetch_dockerfile, find_dockerfile
 from knarr.build.context_source import ContextSource
 from knarr.build.contexts import ContextKey, NamedContext, parse_named_context
 from knarr.build.request import BuildRequest, Outputs
-from knarr.cli.arguments import parse_build_args, parse_context_source, with_epoch
+from knarr.cli.arguments import parse_build_args, parse_context_source, parse_targets, with_epoch
 from knarr.cli.cache import read_cache
 from knarr.cli.command import Command
 from knarr.cli.compatibility import is_plan_printed, report_needless, snapshot_rules, work_directory
@@ -129,7 +129,7 @@ def _request(
         reproducible=flags.output.reproducible.on,
         build_args=with_epoch(parse_build_args(flags.source.build_arg, environment), environment),
         labels=tuple(parse_pair(text, "--label") for text in flags.source.label),
-        target=flags.source.target or None,
+        targets=parse_targets(flags.source.target),
         isolation=flags.isolation.isolation,
         force=flags.isolation.force.on,
         contexts=_named_contexts(flags.mounts),

@@ -162,6 +162,8 @@ def _may_come(line: str, kept: list[str], tree: LayerTree, after: LayerTree) -> 
         return tree.lookup(gone) is not None and not below and not deleted & {gone, *ancestors}
     if entry.kind is Kind.HARDLINK:
         target = after.lookup(entry.link_target)
+        if entry.link_target == entry.path:
+            return False
         if target is None or target.kind is not Kind.FILE or (deleted and entry.link_target not in before):
             return False
     return all(path in before for path in deleted & ancestors)

@@ -29,5 +29,8 @@ class ContextFlags:
         tuple[str, ...],
         value("build-arg", "NAME=VALUE, or NAME for the value in the environment; repeatable."),
     ] = ()
-    target: Annotated[str, value("target", "Stage to build: a name or a number.")] = ""
+    target: Annotated[
+        tuple[str, ...],
+        value("target", "Stage to build: a name or a number; of several, the first is the image."),
+    ] = ()
     label: Annotated[tuple[str, ...], value("label", "KEY=VALUE; repeatable.")] = ()
