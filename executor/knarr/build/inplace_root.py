@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from knarr.build import own_root
 from knarr.build.mount_points import read_mount_points
@@ -48,13 +49,13 @@ class SharedRoot:
         self.aside = work_dir / "aside"
         """For what must be out of the way during a step."""
         self._working_directory = Path.cwd()
-        self._archive = work_dir / "container-root"
+        self._work_dir = work_dir
+        self._archive: BinaryIO | None = None
         own = [path for path in map(root.joinpath, _OWN_FILES) if os.path.lexists(path)]
         paths = (work_dir, *kept, *own)
         # Where links lead now: what an image makes of them is its own affair.
         self._kept = frozenset(paths) | frozenset(Path(os.path.realpath(path)) for path in paths)
         self._reporter = reporter
-        self._is_saved = False
         self._look = root.stat()
         self._holder: InplaceRoot | None = None
         self._reported: set[str] = set()
@@ -73,11 +74,10 @@ class SharedRoot:
         self.vacate()
         self.hash_content = hash_content
         self.protection = self._protect()
-        if not self._is_saved:
+        if self._archive is None:
             for prepare in self.preparations:
                 prepare()
-            own_root.save(self.root, self.protection, self._archive)
-            self._is_saved = True
+            self._archive = own_root.save(self.root, self.protection, self._work_dir)
             self._tell_of_volumes()
         own_root.empty(self.root, self.protection)
         apply(self.root)
@@ -97,12 +97,12 @@ class SharedRoot:
     def restore(self) -> None:
         """Put the container's own files back; may be called again. A failure is only reported."""
         self.vacate()
-        if not self._is_saved:
+        if self._archive is None:
             return
-        self._is_saved = False
+        archive, self._archive = self._archive, None
         try:
-            with _undisturbed():
-                own_root.put_back(self.root, self._protect(), self._archive, self._look)
+            with _undisturbed(), archive:
+                own_root.put_back(self.root, self._protect(), archive, self._look)
         except KnarrError as error:
             self._reporter.report(Note(own_root.describe_failure(error), "warning"))
 

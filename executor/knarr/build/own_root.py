@@ -3,8 +3,10 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 from knarr.errors import KnarrError, OutputError
 from knarr.layers.read import open_layer
@@ -18,24 +20,34 @@ from knarr.rootfs.unpack import OwnerPolicy, apply_layer
 _NOTHING = Scan({}, {}, {})
 
 
-def save(root: Path, protection: Protection, archive: Path) -> None:
-    """Write all that is not protected to an archive. Raises OutputError, ContextError."""
-    try:
-        with open_root(root) as root_fd, archive.open("wb") as file:
-            scan = Scan.take(root_fd, exclude=protection.covers)
-            write_layer(changes(_NOTHING, root_fd, scan), file)
-    except OSError as error:
-        raise OutputError(f"can't keep the container's own files in {archive}: {error.strerror}") from error
+def save(root: Path, protection: Protection, directory: Path) -> BinaryIO:
+    """Write all that is not protected to an archive that the caller closes. Raises OutputError, ContextError.
+
+    It has no name: the container's files may hold credentials, and steps can read what lies in `directory`.
+    """
+    with ExitStack() as exits:
+        try:
+            archive = exits.enter_context(TemporaryFile(dir=directory))
+            with open_root(root) as root_fd:
+                scan = Scan.take(root_fd, exclude=protection.covers)
+                write_layer(changes(_NOTHING, root_fd, scan), archive)
+        except OSError as error:
+            raise OutputError(
+                f"can't keep the container's own files in {directory}: {error.strerror}"
+            ) from error
+        exits.pop_all()
+    return archive
 
 
-def put_back(root: Path, protection: Protection, archive: Path, look: os.stat_result) -> None:
+def put_back(root: Path, protection: Protection, archive: BinaryIO, look: os.stat_result) -> None:
     """Replace what is there by the archive's content, the root's own look by `look`.
 
     Raises KnarrError; then some of it may be missing.
     """
     empty(root, protection)
     try:
-        with open_root(root) as root_fd, archive.open("rb") as file, open_layer(file) as reader:
+        archive.seek(0)
+        with open_root(root) as root_fd, open_layer(archive) as reader:
             apply_layer(root_fd, TarReader(reader), owner_policy=OwnerPolicy.KEEP, protected=protection)
             os.fchown(root_fd, look.st_uid, look.st_gid)
             os.fchmod(root_fd, stat.S_IMODE(look.st_mode))
