@@ -1,0 +1,2 @@
+. /probes/lib
+grep -rl "$canary" /root /home "$HOME"

@@ -1,0 +1,2 @@
+. /probes/lib
+grep -l "$canary" /kaniko/.docker/config.json /kaniko/.docker/.dockerconfigjson

@@ -1,0 +1,1 @@
+env | grep -Ev '^(PATH|HOME|PWD|OLDPWD|SHLVL|HOSTNAME|_)='

@@ -1,0 +1,2 @@
+. /probes/lib
+grep -la "$canary" /proc/[0-9]*/cmdline /proc/[0-9]*/comm

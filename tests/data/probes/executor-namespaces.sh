@@ -1,0 +1,2 @@
+. /probes/lib
+for pid in $(others); do readlink "/proc/$pid/ns/mnt"; done

@@ -1,0 +1,2 @@
+. /probes/lib
+readable syscall

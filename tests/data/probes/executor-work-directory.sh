@@ -1,0 +1,1 @@
+ls -d /kaniko/knarr-* /var/tmp/knarr-* /tmp/knarr-* /scratch/knarr-*

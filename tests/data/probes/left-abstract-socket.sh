@@ -1,0 +1,1 @@
+grep '@knarr-left' /proc/net/unix

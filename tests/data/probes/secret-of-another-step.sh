@@ -1,0 +1,1 @@
+ls /run/secrets /run/secrets/token

@@ -1,0 +1,1 @@
+(: < /dev/tty) && echo opened
