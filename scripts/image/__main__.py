@@ -99,7 +99,7 @@ def _build(
             created_s=int(created) if created else int(time.time()),
             platform=architecture.platform,
             build_args={"VERSION": __version__},
-            target=stage,
+            targets=(stage,),
             isolation="none",
         )
         with ReportSession.of(LogFlags(verbosity="warn"), {}, sys.stderr, token="") as reporter:

@@ -63,6 +63,9 @@ class Podman:
         file = self.directory / "secret"
         file.write_text(text)
         self._podman("secret", "rm", "--all")
+        # A pod is given a secret as a volume of its name, which the next pod would be given again.
+        if name in self._podman("volume", "ls", "--quiet").split():
+            self._podman("volume", "rm", name)
         self._podman("secret", "create", name, str(file))
 
     def close(self) -> None:
