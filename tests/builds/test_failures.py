@@ -123,7 +123,7 @@ def test_failure_is_explained_and_leaves_nothing(builds: Builds, name: str) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--bucket=name"], ["--bucket", "not supported"]),
+        (["--bucket=name"], ["--bucket", "knarr has no"]),
         (["--build-arg", "=x"], ["--build-arg", "'=x'"]),
         (["--label", "word"], ["--label", "'word'"]),
         (["--target"], ["--target"]),

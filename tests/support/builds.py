@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -86,7 +87,12 @@ class Builds:
         command = [sys.executable, "-m", "knarr", *self.arguments(self.context(dockerfile), *arguments)]
         environment = {**os.environ, "PYTHONPATH": str(EXECUTOR), "KNARR_DIR": str(self.work)}
         return subprocess.Popen(
-            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            command,
+            env=environment,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=_mind_signals,
         )
 
     def name(self, repository_and_tag: str) -> str:
@@ -122,3 +128,9 @@ def check_explained(result: Result, *words: str) -> None:
     assert any(line.startswith("hint: ") for line in lines), result.log
     for word in words:
         assert word in result.explanation, result.log
+
+
+def _mind_signals() -> None:
+    """Signals as a terminal has them, also where the tests were started by nohup or in the background."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
