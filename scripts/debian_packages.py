@@ -22,21 +22,39 @@ from types import FrameType
 _PROGRAMS = {
     "buildah": "buildah",
     "busybox-static": "busybox",
+    "catatonit": "catatonit",
     "docker-registry": "docker-registry",
     "docker.io": "dockerd",
     "e2fsprogs": "mkfs.ext4",
+    "git": "git",
     "mmdebstrap": "mmdebstrap",
     "openssl": "openssl",
     "podman": "podman",
     "python3-venv": "",
     "rsync": "rsync",
+    "runc": "runc",
     "skopeo": "skopeo",
+    "strace": "strace",
     "uidmap": "newuidmap",
+    "umoci": "umoci",
 }
 _DEMO = ("busybox-static", "python3-venv")
 _TEST = (
-    *(*_DEMO, "docker-registry", "docker.io", "mmdebstrap", "openssl", "podman", "rsync", "skopeo"),
+    *_DEMO,
+    "buildah",
+    "catatonit",
+    "docker-registry",
+    "docker.io",
+    "git",
+    "mmdebstrap",
+    "openssl",
+    "podman",
+    "rsync",
+    "runc",
+    "skopeo",
+    "strace",
     "uidmap",
+    "umoci",
 )
 _BENCH = ("python3-venv", "buildah", "docker-registry", "e2fsprogs", "mmdebstrap", "skopeo")
 _GROUPS = {"venv": ("python3-venv",), "demo": _DEMO, "test": _TEST, "bench": _BENCH}
