@@ -6,9 +6,10 @@ import pytest
 
 from support.cases import Case, read_cases
 from support.compare import Names, compare
-from support.docker_results import DockerResults, Outcome
+from support.docker_results import DockerResults
 from support.flatten import flatten_layout
 from support.history_wording import common_wording
+from support.kept_outcome import Outcome
 from support.knarr_cli import INTERNAL_ERROR, knarr
 from support.registry import Registry
 

@@ -8,9 +8,10 @@ import pytest
 from support.bases import Base
 from support.buildah_results import BuildahResults
 from support.cases import Case, read_cases
-from support.docker_results import DockerResults, Outcome
+from support.docker_results import DockerResults
 from support.expectation import Expectation
 from support.flatten import FlatImage, flatten_layout
+from support.kept_outcome import Outcome
 from support.knarr_cli import knarr
 from support.registry import Registry
 

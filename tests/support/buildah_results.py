@@ -1,8 +1,6 @@
 """What buildah made of a case, kept between runs outside the repository."""
 
-import gzip
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -14,8 +12,8 @@ from pathlib import Path
 from support import flatten
 from support.bases import Base
 from support.cases import Case
-from support.docker_results import Outcome
-from support.flatten import FlatImage, flatten_layout
+from support.flatten import flatten_layout
+from support.kept_outcome import Outcome, kept_outcome
 
 _BUILD = ("bud", "--isolation=chroot", "--format=oci", "--identity-label=false")
 
@@ -31,15 +29,7 @@ class BuildahResults:
     def outcome(self, case: Case, tmp: Path) -> Outcome:
         """Give buildah's outcome for a case, building it when it is not known."""
         path = self.cache / "buildah" / f"{case.name}-{self._key(case)}.json.gz"
-        if not path.exists():
-            outcome = self._build(case, tmp)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = json.dumps({"error": outcome.error, "image": outcome.image and outcome.image.to_json()})
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(gzip.compress(content.encode(), 1))
-            partial.rename(path)
-        known = json.loads(gzip.decompress(path.read_bytes()))
-        return Outcome(FlatImage.from_json(known["image"]) if known["image"] else None, known["error"])
+        return kept_outcome(path, lambda: self._build(case, tmp))
 
     def _build(self, case: Case, tmp: Path) -> Outcome:
         context, layout = case.write_context(tmp / "buildah-context"), tmp / "buildah-layout"

@@ -1,8 +1,6 @@
 """What a Docker engine made of a case, kept between runs outside the repository."""
 
-import gzip
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +9,8 @@ from support import flatten
 from support.bases import Base
 from support.cases import Case
 from support.docker_engine import Engine, RefusedError, engine_version
-from support.flatten import FlatImage, flatten_docker_archive
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A build's image, or what the builder said when it refused."""
-
-    image: FlatImage | None
-    error: str = ""
+from support.flatten import flatten_docker_archive
+from support.kept_outcome import Outcome, kept_outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +27,7 @@ class DockerResults:
     def outcome(self, case: Case, tmp: Path) -> Outcome:
         """Give the engine's outcome for a case, building it in `tmp` when it is not known."""
         path = self.cache / "docker" / f"{case.name}-{self._key(case)}.json.gz"
-        if not path.exists():
-            outcome = self._build(case, tmp)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = json.dumps({"error": outcome.error, "image": outcome.image and outcome.image.to_json()})
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(gzip.compress(content.encode(), 1))
-            partial.rename(path)
-        known = json.loads(gzip.decompress(path.read_bytes()))
-        return Outcome(FlatImage.from_json(known["image"]) if known["image"] else None, known["error"])
+        return kept_outcome(path, lambda: self._build(case, tmp))
 
     def _build(self, case: Case, tmp: Path) -> Outcome:
         context = case.write_context(tmp / "docker-context")
