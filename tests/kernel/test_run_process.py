@@ -1,9 +1,10 @@
 """The process of a RUN step: its status, environment, identity, capabilities, what it leaves behind."""
 
+import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,23 @@ ID_FIELDS = ("Uid", "Gid", "Groups")
 CAPABILITY_FIELDS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 DOCKER_SET = "00000000a80425fb"
 NONE = "0000000000000000"
+
+
+@pytest.fixture
+def signals_ignored() -> Iterator[None]:
+    """A caller that ignores the last signal, and one that the C library refuses to touch."""
+    libc = ctypes.CDLL(None)
+    new, old = (ctypes.c_uint64 * 8)(signal.SIG_IGN), (ctypes.c_uint64 * 8)()
+    call = {"x86_64": 13, "aarch64": 134}[os.uname().machine]  # rt_sigaction
+
+    def act(action: object, before: object) -> None:
+        assert libc.syscall(*map(ctypes.c_long, (call, 32)), action, before, ctypes.c_long(8)) == 0
+
+    act(new, old)
+    handler = signal.signal(signal.SIGRTMAX, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGRTMAX, handler)
+    act(old, None)
 
 
 def fine(outcome: Outcome) -> str:
@@ -50,7 +68,7 @@ def test_umask_session_stdin_and_descriptors(executor: Executor) -> None:
     assert set(output[3:]) <= {"0", "1", "2", "10"}  # 10 is the shell's own copy
 
 
-def test_signal_actions_are_the_defaults(root_executor: Executor) -> None:
+def test_signal_actions_are_the_defaults(root_executor: Executor, signals_ignored: None) -> None:
     fields = lines_of(fine(root_executor.run("cat", "/proc/self/status")), ("SigIgn", "SigBlk", "SigCgt"))
     assert set(fields.values()) == {NONE}
 

@@ -65,6 +65,10 @@ _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+_SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "ppc64le": 173, "s390x": 174}
+_SYS_RT_SIGPROCMASK = {"x86_64": 14, "aarch64": 135, "riscv64": 135, "ppc64le": 174, "s390x": 175}
+_SIG_SETMASK = 2
+_KERNEL_SIGSET_SIZE = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
@@ -172,10 +176,20 @@ def limit_bounding_set(mask: int) -> None:
 
 
 def reset_signals() -> None:
-    """Give every signal its default action, with none blocked, as a program expects at its start."""
+    """Give every signal its default action, with none blocked, as a program expects at its start.
+
+    The C library keeps two signals to itself and leaves them as the caller had them: hence the bare calls.
+    """
+    machine = os.uname().machine
+    default = ctypes.create_string_buffer(64)  # zeros: SIG_DFL and no flags, or an empty mask
+    if (action := _SYS_RT_SIGACTION.get(machine)) is None:
+        for number in range(1, _LAST_SIGNAL + 1):
+            _libc.signal(number, None)  # KILL and STOP refuse, as they should
+        _libc.sigprocmask(_SIG_SETMASK, ctypes.create_string_buffer(128), None)
+        return
     for number in range(1, _LAST_SIGNAL + 1):
-        _libc.signal(number, None)  # KILL, STOP and the C library's own two refuse, as they should
-    _libc.sigprocmask(2, ctypes.create_string_buffer(128), None)  # SIG_SETMASK
+        _syscall(action, number, default, None, _KERNEL_SIGSET_SIZE)  # KILL and STOP refuse
+    _syscall(_SYS_RT_SIGPROCMASK[machine], _SIG_SETMASK, default, None, _KERNEL_SIGSET_SIZE)
 
 
 def join_new_session_keyring() -> None:
