@@ -119,6 +119,7 @@ class Transport:
         self._prepared: dict[TlsSettings, ssl.SSLContext] = {}
         self._lock = threading.Lock()
         self._pools: dict[tuple[TlsSettings | None, str | None], httpx2.HTTPTransport] = {}
+        self._is_closed = False
 
     def prepare(self, settings: Iterable[TlsSettings] = ()) -> None:
         """Read the system's certificates into memory, and those of these settings. Raises RegistryError."""
@@ -142,6 +143,8 @@ class Transport:
         import httpx2
 
         pool = self._pool(tls if url.startswith("https:") or proxy else None, proxy)
+        if pool is None:
+            raise _closed(method, url)
         timeouts, progress_s = self._timeouts, self._timeouts.progress_s
         limits = httpx2.Timeout(connect=timeouts.connect_s, read=progress_s, write=progress_s, pool=None)
         sent = dict(headers)
@@ -158,20 +161,29 @@ class Transport:
             inner = pool.handle_request(request)
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise connection_fault(method, url, error) from error
+        with self._lock:
+            is_closed = self._is_closed
+        if is_closed:
+            # A pool that is closed while it connects knows nothing of that connection.
+            inner.extensions["network_stream"].close()
+            raise _closed(method, url)
         return Response(method, url, inner, clock=self._clock, stall_s=progress_s)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; requests of other threads that still run, or come later, fail."""
         with self._lock:
+            self._is_closed = True
             pools = list(self._pools.values())
             self._pools.clear()
         for pool in pools:
             pool.close()
 
-    def _pool(self, tls: TlsSettings | None, proxy: str | None) -> "httpx2.HTTPTransport":
+    def _pool(self, tls: TlsSettings | None, proxy: str | None) -> "httpx2.HTTPTransport | None":
         import httpx2
 
         with self._lock:
+            if self._is_closed:
+                return None
             pool = self._pools.get((tls, proxy))
             if pool is None:
                 pool = httpx2.HTTPTransport(
@@ -215,6 +227,10 @@ class Transport:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+def _closed(method: str, url: str) -> ConnectionFaultError:
+    return ConnectionFaultError(f"{method} {redacted(url)}: the client is closed", is_transient=False)
 
 
 def _trust(context: ssl.SSLContext, certificates: Sequence[str]) -> None:
