@@ -58,6 +58,14 @@ WORKDIR /to-data/deep
 RUN pwd > where && touch ../beside
 COPY --chown=12:34 Dockerfile /made/by/copy
 """,
+    "directory-times": """\
+FROM layered
+RUN touch -d '2001-02-03 04:05:06' /data /etc /data/dir /tmp /var /
+RUN --mount=type=tmpfs,target=/var/made/here --mount=type=cache,target=/data/dir/cache \
+    --mount=type=bind,target=/tmp/bound --mount=type=tmpfs,target=/data/opaque true
+RUN touch /home/new && rm /home/new && touch -d '2002-03-04 05:06:07' /home
+RUN true
+""",
     "copies-between-steps": """\
 FROM busybox AS tools
 RUN mkdir /out && echo tool > /out/tool && chmod 755 /out/tool && ln /out/tool /out/twin

@@ -83,7 +83,8 @@ def changes(before: Scan, root_fd: int, after: Scan) -> list[LayerItem]:
 
     Deletions become whiteouts, the topmost only. A file whose ctime changed is in the layer even where its
     content is the same: nothing is kept of the old content to compare with, unless it was hashed. A
-    directory is, where its mode, owner or attributes changed; parents of changes are listed as they are.
+    directory is, where its mode, owner, time or attributes changed; parents of changes are listed as they
+    are. What is mounted on a directory has times of its own, which don't count.
     """
     return _Comparison(before, root_fd, after).items()
 
@@ -194,13 +195,18 @@ class _Comparison:
         old, new = _unpack(old_packed), _unpack(new_packed)
         if stat.S_ISDIR(old.mode) and stat.S_ISDIR(new.mode):
             look = (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid)
-            return look or self._before.xattrs.get(path) != self._after.xattrs.get(path)
+            time = old.mtime_ns != new.mtime_ns and self._was_entered(path)
+            return look or time or self._before.xattrs.get(path) != self._after.xattrs.get(path)
         if old != new:
             return True
         digest = self._before.digests.get(path)
         return digest is not None and digest != (
             self._after.digests.get(path) or _digest(self._root_fd, path)
         )
+
+    def _was_entered(self, path: str) -> bool:
+        """Whether neither scan found a mount point here."""
+        return path in self._before.directories and path in self._after.directories
 
     def _deleted(self) -> Iterator[str]:
         for directory, old in self._before.directories.items():

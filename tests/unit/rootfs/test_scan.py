@@ -54,6 +54,12 @@ def replace_directory(path: Path) -> None:
     other.rename(path)
 
 
+def come_and_go(path: Path) -> None:
+    """Nothing of it is left but the time of its directory."""
+    path.touch()
+    path.unlink()
+
+
 def to_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -75,6 +81,9 @@ def to_file(path: Path) -> None:
         (lambda p: (p / "d/x").chmod(0o600), ["d d 0700", "f d/x 0600 =1"]),
         (lambda p: (p / "d").chmod(0o750), ["d d 0750"]),
         (lambda p: os.setxattr(p / "e", "user.k", b"v"), ["d e"]),
+        (lambda p: os.utime(p / "e/f", (1, 1)), ["d e", "d e/f"]),
+        (lambda p: come_and_go(p / "d/new"), ["d d 0700"]),
+        (lambda p: come_and_go(p / "new"), []),
         (lambda p: (p / "d/x").unlink(), ["d d 0700", "f d/.wh.x ="]),
         (lambda p: subprocess.run(["rm", "-r", p / "e"], check=True), ["f .wh.e =", "d d 0700", "f d/y =2"]),
         (lambda p: (p / "e/n").mkdir(), ["d e", "d e/n"]),
