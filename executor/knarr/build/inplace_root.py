@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from knarr.build import own_root
+from knarr.build.foreign_directory import left_alone
 from knarr.build.mount_points import read_mount_points
 from knarr.build.stubs import Stub, stubs_in
 from knarr.errors import IsolationError, KnarrError
@@ -59,6 +60,8 @@ class SharedRoot:
         self._look = root.stat()
         self._holder: InplaceRoot | None = None
         self._reported: set[str] = set()
+        self._hidden: set[str] = set()
+        """Protected places where the image under way has files."""
         self.protection = Protection(())
         self.hash_content = False
         self.covered: set[str] = set()
@@ -80,6 +83,7 @@ class SharedRoot:
             self._archive = own_root.save(self.root, self.protection, self._work_dir)
             self._tell_of_volumes()
         own_root.empty(self.root, self.protection)
+        self._hidden.clear()
         apply(self.root)
         return self._lend()
 
@@ -117,20 +121,42 @@ class SharedRoot:
         with self.open() as root_fd, DirTree(root_fd) as tree:
             return tree.resolve(clean(path))
 
-    def check_directory(self, path: str) -> None:
-        """Raises IsolationError for a working directory whose files can't become part of the image."""
-        place = self.protection.covering(self.resolve(path))
-        if place is not None:
+    @contextmanager
+    def working_in(self, path: str) -> Iterator[None]:
+        """A step works in a directory for the length of a block.
+
+        Raises IsolationError for one that is not the image's where the step would miss files of the image,
+        or has changed something when the block ends.
+        """
+        resolved = self.resolve(path)
+        place = self.protection.covering(resolved)
+        if place is None:
+            yield
+            return
+        hint = f"mount the volume somewhere else than at /{place}, or choose another WORKDIR"
+        reason = self._reason_against(place, resolved)
+        if reason is not None:
             raise IsolationError(
-                f"a step can't work in {path}: /{place} is this container's own, not the image's",
-                hint=f"mount the volume somewhere else than at /{place}, or choose another WORKDIR",
+                f"a step can't work in {path}: /{place} is this container's own, {reason}", hint=hint
             )
+        with left_alone(self.root / resolved, hint=hint):
+            yield
+
+    def _reason_against(self, place: str, directory: str) -> str | None:
+        if _is_within(place, frozenset(_OWN_FILES)):
+            return "not the image's"
+        if place in self._hidden:
+            return "and the step would not see the files that the image has there"
+        return None if (self.root / directory).is_dir() else "and has no such directory"
 
     def report(self, losses: Sequence[Loss]) -> None:
         """Tell of files of the image that a protected place keeps out, once for each place."""
         for loss in losses:
             place = loss.what.removeprefix(PROTECTED)
-            if place == loss.what or place in self._reported or _is_within(place, frozenset(_OWN_FILES)):
+            if place == loss.what:
+                continue
+            self._hidden.add(place)
+            if place in self._reported or _is_within(place, frozenset(_OWN_FILES)):
                 continue
             self._reported.add(place)
             text = (

@@ -18,6 +18,7 @@ from knarr.exec.namespaces import Namespaces, enter, stay
 from knarr.exec.probe import Isolation, Mode, Requested, probe, probe_overlay
 from knarr.exec.spec import DEFAULT_HOSTNAME, Mount, Network, RunSpec
 from knarr.progress import Note, Reporter
+from knarr.rootfs.paths import make_directories
 from knarr.rootfs.unpack import OwnerPolicy
 from knarr.rootfs.users import UserSpec
 
@@ -90,6 +91,7 @@ class Sandbox:
             self._run_in_place(self.directories.shared, root, command)
             return
         namespaces = self.require()
+        _make_working_directory(root, command.working_dir)
         spec = dataclasses.replace(
             _spec(root, command),
             resolv_conf=self.resolv_conf,
@@ -105,9 +107,11 @@ class Sandbox:
             raise IsolationError(
                 "RUN --network=none can't be run in place", hint="it needs namespaces: --isolation=namespace"
             )
-        shared.check_directory(command.working_dir)
-        with moved_in(shared, command.mounts):
-            _launch(dataclasses.replace(_spec(root, command), pid_namespace=False, in_place=True))
+        spec = dataclasses.replace(_spec(root, command), pid_namespace=False, in_place=True)
+        with shared.working_in(command.working_dir):
+            _make_working_directory(root, command.working_dir)
+            with moved_in(shared, command.mounts):
+                _launch(spec)
 
 
 def _lasting() -> tuple[Path, ...]:
@@ -128,6 +132,15 @@ def _spec(root: Path, command: Command) -> RunSpec:
         groups=tuple(dict.fromkeys((command.user.gid, *command.user.supplementary_gids))),
         network=command.network,
     )
+
+
+def _make_working_directory(root: Path, path: str) -> None:
+    """A base image may name a working directory that it doesn't have; runtimes make it."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        make_directories(descriptor, path.strip("/"))
+    finally:
+        os.close(descriptor)
 
 
 def _launch(spec: RunSpec) -> None:

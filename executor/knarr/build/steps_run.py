@@ -23,7 +23,6 @@ from knarr.errors import DockerfileError
 from knarr.exec import spec
 from knarr.exec.spec import Network
 from knarr.rootfs.copy import CopyRequest
-from knarr.rootfs.paths import make_directories
 from knarr.rootfs.users import UserSpec, read_user_databases, resolve_user
 
 _NETWORKS: Mapping[str, Network] = MappingProxyType({"default": "default", "host": "host", "none": "none"})
@@ -73,7 +72,6 @@ def _run(stage: StageBuild, script: RunScript, network: Network, mounts: StepMou
     )
 
     def process(root: Path) -> None:
-        _make_working_directory(root, command.working_dir)
         stage.settings.sandbox.run(root, command)
 
     return stage.root.run(process, mounts.stubs)
@@ -117,12 +115,3 @@ def _script_mount(file: ScriptFile, work_dir: Path) -> spec.Mount:
     path.write_bytes(file.text.encode("utf-8", "surrogateescape"))
     os.chmod(path, 0o755)
     return spec.Mount(target=PurePosixPath(SCRIPT_DIRECTORY, file.name), source=path, readonly=True)
-
-
-def _make_working_directory(root: Path, path: str) -> None:
-    """A base image may name a working directory that it doesn't have; runtimes make it."""
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        make_directories(descriptor, path.strip("/"))
-    finally:
-        os.close(descriptor)

@@ -130,7 +130,8 @@ class _Applier:
             if self._protection is not None:
                 self._protection.check(path)
         except ProtectedError as error:
-            self._lose(error.path)
+            if entry.kind is not Kind.DIRECTORY:  # what is kept is one mostly, and no file is missed
+                self._lose(error.path)
             return
         except NotADirectoryError:
             if is_marker:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,8 +58,10 @@ class Container:
 
 
 @pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return Container(tmp_path)
+def container(tmp_path: Path) -> Iterator[Container]:
+    container = Container(tmp_path)
+    yield container
+    container.shared.restore()
 
 
 def paths(items: list[LayerItem]) -> list[str]:
@@ -226,15 +228,49 @@ def test_the_root_can_be_no_context(container: Container) -> None:
         SharedRoot(container.root / "work", [container.root], container.told, container.root)
 
 
-def test_no_step_works_in_a_volume(container: Container) -> None:
+def working(container: Container, path: str, script: Callable[[Path], object] = lambda _: None) -> None:
+    with container.shared.working_in(path):
+        script(container.root)
+
+
+def test_a_step_may_stand_in_a_volume(container: Container) -> None:
     container.image("a")
     (container.root / "link").symlink_to("deep")
-    container.shared.check_directory("/")
-    container.shared.check_directory("/deep")
-    container.shared.check_directory("/not/there")
-    for path in ("/deep/volume", "/deep/volume/below", "/link/volume"):
-        with pytest.raises(IsolationError, match="/deep/volume is this container's own"):
-            container.shared.check_directory(path)
+    for path in ("/", "/deep", "/not/there", "/deep/volume", "/link/volume"):
+        working(container, path, lambda root: (root / "new").touch())
+
+
+def test_what_it_changes_in_the_volume_it_stands_in_is_an_error(container: Container) -> None:
+    container.image("a")
+    volume = container.root / "deep/volume"
+
+    def change(_: object) -> None:
+        (volume / "file").unlink()
+        (volume / "in/side").mkdir(parents=True)
+        for name in ("in/side/x", "in/y", "z"):
+            (volume / name).touch()
+
+    with pytest.raises(IsolationError, match=r"changed file, in/side/x, in/y and 1 more in .*/deep/volume"):
+        working(container, "/deep/volume", change)
+
+
+def test_a_step_can_not_work_where_a_volume_hides_files_of_the_image(container: Container) -> None:
+    container.image("a")
+    container.shared.report([Loss(f"{PROTECTED}deep/volume", "deep/volume/x", 1)])
+    refused = "/deep/volume is this container's own, and the step would not see the files"
+    with pytest.raises(IsolationError, match=refused):
+        working(container, "/deep/volume")
+    container.image("b")
+    working(container, "/deep/volume")
+
+
+def test_nor_in_a_directory_that_a_volume_lacks(container: Container) -> None:
+    container.image("a")
+    with pytest.raises(IsolationError, match="/deep/volume is this container's own, and has no such"):
+        working(container, "/deep/volume/below")
+    with pytest.raises(IsolationError, match="/etc/hosts is this container's own, not the image's"):
+        working(container, "/etc/hosts")
+    assert not (container.root / "deep/volume/below").exists()
 
 
 def test_files_of_an_image_in_a_volume_are_told_once(container: Container) -> None:

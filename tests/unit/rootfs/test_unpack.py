@@ -329,7 +329,7 @@ def test_protected_paths_stay_as_they_are(tmp_path: Path) -> None:
         "etc": 1,
         "etc/resolv.conf": 3,
         "opt": 1,
-        "work/space": 7,
+        "work/space": 6,
     }
 
 
