@@ -1,4 +1,4 @@
-"""Fixtures of tests that run the executor's image, settings for all tests."""
+"""Fixtures of tests that build whole images or run the executor's, settings for all tests."""
 
 import os
 import subprocess
@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from support.bases import base, cache_directory, push
+from support.bases import USUAL, Base, base, cache_directory, push
 from support.docker_engine import Engine
+from support.flatten import FlatImage, flatten_layout
+from support.namespace_results import NamespaceResults
 from support.registry import Registry
 
 _REPOSITORY = Path(__file__).parents[1]
@@ -34,14 +36,36 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def base_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry that stands in for docker.io, with two base images in it."""
+def bases() -> list[Base]:
+    """The base images on disk."""
+    cache = cache_directory()
+    return [base(name, cache) for name in USUAL]
+
+
+@pytest.fixture(scope="session")
+def flat_bases(bases: list[Base]) -> dict[str, FlatImage]:
+    """The base images that expectations are written against, by name; `scratch` is nothing."""
+    flat = {
+        base.name: flatten_layout(base.layout) for base in bases if base.name in ("busybox", "fullconfig")
+    }
+    return {**flat, "scratch": FlatImage({}, {}, ())}
+
+
+@pytest.fixture(scope="session")
+def base_registry(bases: list[Base], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry that stands in for docker.io with the base images in it."""
     registry = Registry.start(tmp_path_factory.mktemp("registry"))
     try:
-        push((base(name, cache_directory()) for name in ("busybox", "debian")), registry.host)
+        push(bases, registry.host)
         yield registry
     finally:
         registry.stop()
+
+
+@pytest.fixture(scope="session")
+def namespace_results(base_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> NamespaceResults:
+    """What this machine's `knarr build` makes of whole-build cases, each built once."""
+    return NamespaceResults(base_registry, tmp_path_factory.mktemp("namespace"))
 
 
 @pytest.fixture(scope="session")

@@ -1,32 +1,14 @@
-"""Session fixtures of the whole-build tests: a registry holding the base images, a Docker engine."""
+"""Session fixtures of the whole-build tests: other builders to compare with."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from support.bases import USUAL, Base, base, cache_directory, push
+from support.bases import Base, cache_directory
 from support.buildah_results import BuildahResults
 from support.docker_engine import Engine
 from support.docker_results import DockerResults
 from support.registry import Registry
-
-
-@pytest.fixture(scope="session")
-def bases() -> list[Base]:
-    """The base images on disk."""
-    cache = cache_directory()
-    return [base(name, cache) for name in USUAL]
-
-
-@pytest.fixture(scope="session")
-def base_registry(bases: list[Base], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry that stands in for docker.io with the base images in it."""
-    registry = Registry.start(tmp_path_factory.mktemp("registry"))
-    try:
-        push(bases, registry.host)
-        yield registry
-    finally:
-        registry.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,45 +1,25 @@
 """Builds in place: in the executor's image with Docker's stock capabilities and seccomp profile."""
 
-import json
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from support.bases import SMALL, Base, base, cache_directory, push
-from support.cases import Case, read_cases
-from support.compare import Names, compare
+from support.bases import Base, push
+from support.compare import compare
 from support.docker_engine import Engine, RefusedError
 from support.flatten import FlatImage, flatten_layout
 from support.image_layout import Member, PlatformImage, write_layout, write_tar
 from support.knarr_cli import knarr
 from support.registry import Registry
+from support.volumes import look_at, make_volumes
 
 pytestmark = [pytest.mark.docker, pytest.mark.registry, pytest.mark.root]
 
 IMAGE = "knarr/executor:debug"
-CASES = Path(__file__).parents[1] / "builds/cases"
-SUBSET = (
-    *("copy-from-stages", "layered-untouched", "onbuild-stage", "run-background-process", "run-deletions"),
-    *("run-forms", "run-hard-links", "run-metadata", "run-mount-bind"),
-    *("run-network-files", "run-recreated-directory", "run-renames", "run-replacements"),
-    *(
-        "run-same-size-and-time",
-        "run-special-files",
-        "stage-inherits-config",
-        "user-forms",
-        "workdir-symlink",
-    ),
-)
-KNOWN = {
-    # No change to a scan; and a stage that has lost the directory is what its layers are.
-    "copy-from-stages": ("/*/sub: mtime_s: *", "/relative: mtime_s: *"),
-}
-VOLUMES = ("/workspace", "/cache", "/tmp", "/data", "/deep/er/volume")
 LISTING = (
     "find / -xdev ! -path '/kaniko*' ! -path /proc ! -path /sys ! -path /dev "
     "-exec stat -c '%N %A %u %g %s %Y' {} + | sort"
@@ -83,27 +63,6 @@ class Container:
         volumes = [f"--volume={self.place}/{name}:/kaniko/{name}" for name in ("context", "results")]
         first, *rest = command
         return self.engine.run(IMAGE, rest, options=[*volumes, *options, f"--entrypoint={first}"])
-
-
-@pytest.fixture(scope="module")
-def small_bases(base_registry: Registry) -> list[Base]:
-    bases = [base(name, cache_directory()) for name in SMALL]
-    push(bases, base_registry.host)
-    return bases
-
-
-@pytest.fixture(scope="module")
-def scanned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory of work on an overlay: there a build in namespaces finds changes by scan, too."""
-    place = tmp_path_factory.mktemp("scanned")
-    for name in ("lower", "upper", "work", "merged"):
-        (place / name).mkdir()
-    options = ",".join(f"{name}dir={place / name}" for name in ("lower", "upper", "work"))
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, place / "merged"], check=True)
-    try:
-        yield place / "merged"
-    finally:
-        subprocess.run(["umount", place / "merged"], check=True)
 
 
 @pytest.fixture
@@ -231,36 +190,6 @@ def test_builds_in_one_container_are_as_in_fresh_ones(container: Container) -> N
         assert compare(fresh, flatten_layout(container.place / "results" / name)) == []
 
 
-@pytest.mark.parametrize(
-    "case", [each for each in read_cases(CASES) if each.name in SUBSET], ids=lambda each: each.name
-)
-def test_same_image_as_in_namespaces(
-    case: Case, container: Container, small_bases: list[Base], scanned: Path
-) -> None:
-    context = case.write_context(container.place / "context")
-    arguments = [
-        f"--dockerfile={case.dockerfile}",
-        *([f"--target={case.target}"] if case.target else []),
-        *(f"--build-arg={name}={value}" for name, value in case.build_args.items()),
-        *(f"--label={name}={value}" for name, value in case.labels.items()),
-    ]
-    layout = container.place / "namespace"
-    places = [f"--context={context}", f"--oci-layout-path={layout}", "--no-push", "--isolation=namespace"]
-    registry = f"--registry-map=docker.io={container.registry.host}"
-    result = knarr(["build", *places, registry, *arguments], environment={"KNARR_DIR": str(scanned)})
-    assert result.returncode == 0, result.stderr
-    image = container.build(*arguments)
-    assert (
-        compare(
-            flatten_layout(layout),
-            image,
-            names=Names("namespace", "inplace"),
-            ignore=KNOWN.get(case.name, ()),
-        )
-        == []
-    )
-
-
 HOSTILE: Mapping[str, Sequence[Member]] = {
     "whiteouts": [
         *(Member(f".wh.{name}") for name in ("workspace", "cache", "tmp", "data", "deep", "etc", "kaniko")),
@@ -308,8 +237,8 @@ HOSTILE: Mapping[str, Sequence[Member]] = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_no_layer_touches_a_volume(kind: str, container: Container, tmp_path: Path) -> None:
-    volumes = _make_volumes(tmp_path / "volumes")
-    before = _look(tmp_path / "volumes")
+    volumes = make_volumes(tmp_path / "volumes")
+    before = look_at(tmp_path / "volumes")
     _push_hostile(container.registry, HOSTILE[kind], tmp_path / kind)
     container.write('FROM debian\nRUN true\nFROM hostile\nUSER 0\nRUN ["/bin/busybox", "touch", "/opt"]\n')
     look = "find /knarr /kaniko/executor -exec stat -c '%n %i %a %u %s %Z' {} +"
@@ -319,24 +248,24 @@ def test_no_layer_touches_a_volume(kind: str, container: Container, tmp_path: Pa
         volumes,
     )
     assert output.splitlines() == ["built", "same"]
-    assert _look(tmp_path / "volumes") == before
+    assert look_at(tmp_path / "volumes") == before
     layers = flatten_layout(container.place / "results/layout").layer_files
     assert layers[-1] == ("/opt",)
 
 
 @pytest.mark.parametrize("name", [".wh..", ".wh...", "a/.wh...", ".wh."])
 def test_a_whiteout_of_a_directory_above_is_refused(name: str, container: Container, tmp_path: Path) -> None:
-    volumes = _make_volumes(tmp_path / "volumes")
-    before = _look(tmp_path / "volumes")
+    volumes = make_volumes(tmp_path / "volumes")
+    before = look_at(tmp_path / "volumes")
     _push_hostile(container.registry, [Member("a", "dir"), Member(name)], tmp_path / "base")
     container.write("FROM hostile\nRUN true\n")
     output = container.shell("$build || echo $?; cat /etc/passwd", volumes)
     assert output.splitlines() == ["7", "root:x:0:0:root:/root:/bin/sh"]
-    assert _look(tmp_path / "volumes") == before
+    assert look_at(tmp_path / "volumes") == before
 
 
 def test_volumes_are_no_part_of_the_image(container: Container, tmp_path: Path) -> None:
-    volumes = _make_volumes(tmp_path / "volumes")
+    volumes = make_volumes(tmp_path / "volumes")
     container.write(
         "FROM busybox\nRUN echo x > /data/more; echo y > /deep/file; chmod 600 /etc/app.conf; ls -d /data\n"
     )
@@ -347,7 +276,7 @@ def test_volumes_are_no_part_of_the_image(container: Container, tmp_path: Path) 
 
 def test_a_step_that_works_in_a_volume_is_refused(container: Container, tmp_path: Path) -> None:
     container.write("FROM busybox\nWORKDIR /workspace/app\nRUN true\n")
-    volumes = _make_volumes(tmp_path / "volumes")
+    volumes = make_volumes(tmp_path / "volumes")
     with pytest.raises(
         RefusedError, match="a step can't work in /workspace/app: /workspace is this container's own"
     ):
@@ -388,29 +317,6 @@ def test_it_is_refused_outside_an_image(container: Container, tmp_path: Path) ->
     command = ["/kaniko/executor", "--context=/kaniko/context", "--no-push"]
     with pytest.raises(RefusedError, match="cannot build in place as user 1000"):
         container.run(command, ["--user=1000", "--env=HOME=/tmp"])
-
-
-def _make_volumes(place: Path) -> list[str]:
-    options = []
-    for target in VOLUMES:
-        directory = place / Path(target).name
-        (directory / "dir").mkdir(parents=True)
-        (directory / "file").write_text(target)
-        (directory / "dir/file").write_text("deep")
-        (directory / "dir/link").symlink_to("/etc/passwd")
-        options.append(f"--volume={directory}:{target}")
-    (place / "app.conf").write_text("setting")
-    return [*options, f"--volume={place}/app.conf:/etc/app.conf"]
-
-
-def _look(place: Path) -> str:
-    """All that a change of a volume would change; access times and those of links to it are not."""
-    seen = {}
-    for path in sorted([place, *place.rglob("*")]):
-        status = path.lstat()
-        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        seen[str(path)] = [*status[:7], status.st_mtime_ns, status.st_ctime_ns, content.decode()]
-    return json.dumps(seen, indent=0)
 
 
 def _push_hostile(registry: Registry, members: Sequence[Member], place: Path) -> None:

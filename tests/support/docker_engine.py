@@ -114,7 +114,19 @@ class Engine:
         """Run the image once in the host's network; the result is its standard output."""
         return self._docker(["run", "--rm", "--network=host", *options, image, *arguments]).stdout
 
+    def run_to_end(
+        self, image: str, arguments: Sequence[str] = (), *, options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, whatever the exit status."""
+        return self._docker_to_end(["run", "--rm", "--network=host", *options, image, *arguments])
+
     def _docker(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        result = self._docker_to_end(arguments)
+        if result.returncode:
+            raise RefusedError(f"docker {' '.join(arguments)}: status {result.returncode}\n{result.stderr}")
+        return result
+
+    def _docker_to_end(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             "HOME": str(self.directory),  # the user's own client configuration has no part in it
@@ -126,8 +138,6 @@ class Engine:
         )
         if self.process.poll() is not None:
             raise EngineError(f"dockerd ended during docker {' '.join(arguments)}:\n{self._log_end()}")
-        if result.returncode:
-            raise RefusedError(f"docker {' '.join(arguments)}: status {result.returncode}\n{result.stderr}")
         return result
 
     def _wait(self) -> None:

@@ -31,9 +31,14 @@ class Podman:
 
     def run(self, image: str, arguments: Sequence[str] = (), *, options: Sequence[str] = ()) -> str:
         """Pull over plain HTTP where needed, run once in the host's network; the result is the output."""
-        return self._podman(
-            "run", "--rm", "--quiet", "--network=host", "--tls-verify=false", *options, image, *arguments
-        )
+        return self._checked(self.run_to_end(image, arguments, options=options))
+
+    def run_to_end(
+        self, image: str, arguments: Sequence[str] = (), *, options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, whatever the exit status."""
+        how = ("--rm", "--quiet", "--network=host", "--tls-verify=false")
+        return self._to_end("run", *how, *options, image, *arguments)
 
     def play(self, pod: str, documents: str) -> dict[str, int]:
         """Run a Pod of Kubernetes to its end, with all else that the YAML documents hold.
@@ -76,9 +81,19 @@ class Podman:
         shutil.rmtree(self.directory)
 
     def _podman(self, *arguments: str, stderr: int | None = subprocess.PIPE) -> str:
+        return self._checked(self._to_end(*arguments, stderr=stderr))
+
+    @staticmethod
+    def _checked(result: subprocess.CompletedProcess[str]) -> str:
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def _to_end(
+        self, *arguments: str, stderr: int | None = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[str]:
         places = [f"--root={self.directory}/root", f"--runroot={self.directory}/run"]
         environment = {**os.environ, "CONTAINERS_CONF": str(self.directory / "containers.conf")}
-        result = subprocess.run(
+        return subprocess.run(
             ["podman", *places, "--runtime=runc", *arguments],
             env=environment,
             stdout=subprocess.PIPE,
@@ -86,5 +101,3 @@ class Podman:
             text=True,
             stdin=subprocess.DEVNULL,
         )
-        assert result.returncode == 0, result.stderr
-        return result.stdout
