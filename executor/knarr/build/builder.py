@@ -258,7 +258,8 @@ class Build:
     ) -> Image:
         """Build what the target needs; the result is the target's image. Its layers go to the publisher."""
         stages = self.stages()
-        self._check_isolation(stages)
+        if cache is None:
+            self._check_isolation(stages)
         steps = sum(len(each.instructions) for each in stages)
         self._reporter.report(BuildPlanned(len(stages), steps))
         runner = self.plan(stages, cache)
@@ -344,7 +345,7 @@ class Build:
         )
 
     def _check_isolation(self, plan: tuple[PlannedStage, ...]) -> None:
-        """Refuse a RUN that can't run before anything is pulled for it."""
+        """Refuse a RUN that can't run before anything is pulled for it; with a cache it may not have to."""
         for run in (each for planned in plan for each in planned.instructions if isinstance(each, Run)):
             try:
                 self._settings.sandbox.require()

@@ -63,6 +63,11 @@ class Sandbox:
         return self.namespaces
 
     @property
+    def can_run(self) -> bool:
+        """Whether there are namespaces, or a root directory, for RUN steps."""
+        return self.namespaces is not None
+
+    @property
     def can_mount(self) -> bool:
         """Whether this process may mount, for a step or itself; else things are moved into their places."""
         return self.directories.shared is None

@@ -209,6 +209,8 @@ class StageRunner:
             if stage.opened is not None:
                 stage.root.adopt(cached)
             return cached, verdict
+        if isinstance(planned.instructions[started.number - 1], Run):
+            self._settings.sandbox.require()  # before anything is pulled for it
         self._open_for(stage, planned, started.number)
         started.report()
         layer = step.make(stage)
@@ -256,7 +258,8 @@ class StageRunner:
                 self.ready(index)
         if stage.opened is None:
             self._check(stage.image.layers)
-            self._open(stage, planned, will_run=any(isinstance(each, Run) for each in rest))
+            will_run = self._settings.sandbox.can_run and any(isinstance(each, Run) for each in rest)
+            self._open(stage, planned, will_run=will_run)
 
     def _open(self, stage: StageBuild, planned: PlannedStage, *, will_run: bool) -> None:
         place = self._place(stage.index)
