@@ -1,12 +1,7 @@
 """What the executor opens while a build in place has the image's files in `/`: none by its path."""
 
-import gzip
-import io
-import json
 import re
-import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.executor_root import extract_executor
 from support.registry import Registry
 
 pytestmark = [pytest.mark.registry, pytest.mark.root]
@@ -59,20 +55,7 @@ def _container_root(archive: Path) -> Iterator[Path]:
     """The image's files in a directory of memory."""
     with tempfile.TemporaryDirectory(prefix="knarr-root-", dir="/dev/shm") as place:
         root = Path(place, "root")
-        root.mkdir()
-        with tarfile.open(archive) as image:
-            manifest = image.extractfile("manifest.json")
-            assert manifest is not None
-            for name in json.load(manifest)[0]["Layers"]:
-                layer = image.extractfile(name)
-                assert layer is not None
-                with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer.read()))) as files:
-                    files.extractall(root, filter="fully_trusted")
-        for name in ("proc", "dev", "etc/hosts", "etc/resolv.conf"):
-            path = root / name
-            path.touch() if "/" in name else path.mkdir()
-        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-        (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+        extract_executor(archive, root)
         yield root
 
 
