@@ -18,9 +18,11 @@ USUAL = (*SMALL, "debian")
 
 _DEBIAN_PACKAGES: Mapping[str, Sequence[str]] = {
     "debian": (),
-    "tools": ("ca-certificates", "git", "rclone"),
+    "tools": ("ca-certificates", "git", "openssh-client", "rclone"),
     "large": ("python3", "nodejs", "npm", "gcc", "git"),
 }
+_NONROOT = "nonroot:x:65532:65532::/nonexistent:/bin/sh"
+"""The user that `tools` has, as images do that are made to run without root; ssh runs for nobody else."""
 _DEBIAN_EPOCH_S = 1_735_689_600  # 2025-01-01: no file of a base may look newer than a build's own files
 _DEBIAN_ENV = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -110,7 +112,8 @@ def _write_small(layout: Path, scratch: Path, contents: Sequence[Contents]) -> N
 def _mmdebstrap_command(name: str) -> list[str]:
     packages = _DEBIAN_PACKAGES[name]
     chosen = [f"--include={','.join(packages)}"] if packages else []
-    return ["mmdebstrap", "--quiet", "--variant=minbase", *chosen, "bookworm"]
+    hooks = [f"--customize-hook=echo {_NONROOT} >> $1/etc/passwd"] if name == "tools" else []
+    return ["mmdebstrap", "--quiet", "--variant=minbase", *chosen, *hooks, "bookworm"]
 
 
 def _write_debian(layout: Path, scratch: Path, command: Sequence[str]) -> None:
