@@ -10,8 +10,6 @@ CONFIGURATION = Path("/kaniko")
 """Where an image of ours has its configuration, as kaniko does."""
 _MARKER = BUNDLE / "image"
 """Only the images have it."""
-_SHARED = Path("/usr")
-"""Where images keep their own programs."""
 
 
 def is_lasting(path: Path) -> bool:
@@ -28,8 +26,3 @@ def own_directories() -> tuple[Path, ...]:
 def runs_from_image() -> bool:
     """Whether all of this program lies in the image's own directory, and needs nothing else of `/`."""
     return _MARKER.is_file() and all(place.is_relative_to(BUNDLE) for place in own_directories())
-
-
-def is_apart() -> bool:
-    """Whether no directory of this program is one that images have too."""
-    return not any(place.is_relative_to(_SHARED) or place == Path("/") for place in own_directories())

@@ -13,7 +13,8 @@ from typing import Literal
 from knarr.errors import IsolationError
 from knarr.exec import namespaces
 from knarr.exec import syscalls as sc
-from knarr.exec.bundle import is_apart, runs_from_image
+from knarr.exec.bundle import runs_from_image
+from knarr.exec.container import in_container
 from knarr.exec.overlay import mount_overlay, unmount
 from knarr.exec.refusals import NEW_USERS
 
@@ -53,7 +54,7 @@ def probe(requested: Requested, *, force: bool = False) -> Isolation:
     """Try, in a child process, what `namespaces.enter` will do; call it while there is one thread.
 
     `auto` falls back to `inplace` in an image of ours, then to `none`. `namespace` and `inplace` raise
-    IsolationError, its hint naming what is missing; with `force`, `inplace` may be had anywhere.
+    IsolationError, its hint naming what is missing. `force` has `inplace` where no container is to be seen.
     """
     if requested == "none":
         return Isolation("none", "none: asked for; no RUN step can be run")
@@ -64,31 +65,31 @@ def probe(requested: Requested, *, force: bool = False) -> Isolation:
     except IsolationError as error:
         if requested == "namespace":
             raise
-        return _without_namespaces(error)
+        return _without_namespaces(error, force=force)
     return Isolation("namespace", f"namespace: {text}", pid_namespace=bool(own_pids))
 
 
-def _without_namespaces(refusal: IsolationError) -> Isolation:
+def _without_namespaces(refusal: IsolationError, *, force: bool) -> Isolation:
     """What `auto` has where there are no namespaces: never `/` of a machine that is not ours alone."""
     if not runs_from_image():
         return Isolation("none", f"none: {refusal.message}", refusal=refusal)
     try:
-        return _inplace(refusal.message, force=False)
+        return _inplace(refusal.message, force=force)
     except IsolationError as error:
         reason = f"{refusal.message}, {error.message}"
         return Isolation("none", f"none: {reason}", refusal=IsolationError(reason, hint=error.hint))
 
 
 def _inplace(why: str, *, force: bool) -> Isolation:
-    if not runs_from_image() and not force:
+    if not runs_from_image():
         raise IsolationError(
             "cannot build in place: this is no container of a knarr image",
-            hint="it would replace every file of this machine; --force does so in a container of your own",
+            hint="it would replace every file of this machine; use --isolation=namespace, or a knarr image",
         )
-    if not is_apart():
+    if not force and not in_container():
         raise IsolationError(
-            "cannot build in place: this program lies in /usr, where the image's files go",
-            hint="copy /knarr, with its interpreter, out of a knarr image",
+            "cannot build in place: this is no container, all its namespaces are the machine's own",
+            hint="it would replace every file of this machine; --force does that",
         )
     if os.geteuid() != 0:
         raise IsolationError(
@@ -100,6 +101,11 @@ def _inplace(why: str, *, force: bool) -> Isolation:
         raise IsolationError(
             f"cannot build in place without the capabilities {', '.join(missing)}",
             hint="a container has them unless they are dropped: see capabilities.drop of its securityContext",
+        )
+    if os.statvfs("/").f_flag & os.ST_RDONLY:
+        raise IsolationError(
+            "cannot build in place: the container's root file system is read-only",
+            hint="readOnlyRootFilesystem: false in its securityContext",
         )
     return Isolation("inplace", f"inplace: {why}; RUN steps see this container's root file system replaced")
 

@@ -15,5 +15,5 @@ class IsolationFlags:
     ] = "auto"
     force: Annotated[
         Switch,
-        switch("force", "Let --isolation=inplace replace the files of a container that is no knarr image."),
+        switch("force", "Let a knarr image build in place where it sees no container around it."),
     ] = OFF
