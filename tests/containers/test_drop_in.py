@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from knarr.version import __version__
+from support.counting_registry import CountingRegistry
 from support.docker_engine import Engine, RefusedError
 from support.flatten import FlatImage, flatten_docker_archive
 from support.pushed import pushed_image
@@ -18,6 +21,7 @@ from support.registry import Registry
 pytestmark = [pytest.mark.docker, pytest.mark.registry, pytest.mark.root]
 
 IMAGE = "knarr/executor:debug"
+WARMER = f"knarr/warmer:{__version__}"
 USER = ("sailor", "a pass:word")
 DIGEST = re.compile("sha256:[0-9a-f]{64}")
 SHELL = "--entrypoint="
@@ -233,6 +237,44 @@ def test_context_from_standard_input(pipeline: Pipeline) -> None:
     )
     assert re.fullmatch(f"{pipeline.registry.host}/stdin/app:1@{DIGEST.pattern}\n", output)
     pipeline.check("stdin/app:1")
+
+
+@pytest.mark.parametrize("image", [WARMER, IMAGE])
+def test_warmer(image: str, pipeline: Pipeline, base_registry: Registry) -> None:
+    """kaniko's README, "Caching Base Images": a volume is filled, then a build asks for no base layer."""
+    cache = pipeline.place / "cache"
+    cache.mkdir()
+    repository = f"{pipeline.registry.host}/warmed/{image.partition(':')[0]}"
+    options = [f"--volume={cache}:/cache", f"--volume={pipeline.project}:/workspace"]
+    with CountingRegistry(base_registry) as counting:
+        base = f"{counting.registry.host}/library/debian"
+        (pipeline.project / "Dockerfile").write_text(f"FROM {base}\nRUN id -u > /user\nCOPY file /\n")
+        by_name = ["--entrypoint=/kaniko/warmer"] if image == IMAGE else []
+        arguments = ["--cache-dir=/cache", f"--image={base}"]
+        pipeline.engine.run(image, arguments, options=[*options, *by_name])
+        assert len(counting.layers_pulled) == 1
+        counting.forget()
+        pipeline.run(
+            [
+                "--cache=true",
+                "--cache-dir=/cache",
+                f"--cache-repo={repository}/cache",
+                f"--destination={repository}:1",
+            ],
+            *options,
+            f"--volume={pipeline.config}:/kaniko/.docker/config.json:ro",
+        )
+        assert counting.layers_pulled == []
+    pipeline.check(f"warmed/{image.partition(':')[0]}:1")
+
+
+def test_debug_is_another_name_of_the_executor(archives: Path) -> None:
+    with tarfile.open(archives / "executor.tar") as tar:
+        manifest = tar.extractfile("manifest.json")
+        assert manifest is not None
+        (image,) = json.load(manifest)
+    tags = ("debug", __version__, f"{__version__}-debug")
+    assert set(image["RepoTags"]) == {f"docker.io/knarr/executor:{tag}" for tag in tags}
 
 
 def test_the_status_is_that_of_the_step(pipeline: Pipeline) -> None:
