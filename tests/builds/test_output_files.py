@@ -1,10 +1,15 @@
 """What a build tells the pipeline around it, in files, devices, URLs."""
 
+import io
 import json
+import os
 import re
 import ssl
+import stat
 import subprocess
 import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,6 +151,92 @@ def test_standard_output_that_is_a_file(builds: Builds) -> None:
         )
     assert re.fullmatch("sha256:[0-9a-f]{64}", (builds.place / "out").read_text())
     assert Path("/dev/stdout").is_symlink()
+
+
+PLACES = ("digest", "names", "tagged", "metadata", "env", "url", "image.tar", "page", "github", "images")
+"""Of all that a build writes to files that it is told."""
+
+
+def _build_into(builds: Builds, repository: str) -> str:
+    """A build whose outputs are all of `PLACES`, in the directory `out`; gives the digest."""
+    out = builds.place / "out"
+    return builds.build(
+        DOCKERFILE,
+        *ARGUMENTS,
+        f"--destination={builds.name(repository)}:1",
+        f"--digest-file={out}/digest",
+        f"--image-name-with-digest-file={out}/names",
+        f"--image-name-tag-with-digest-file={out}/tagged",
+        f"--metadata-file={out}/metadata",
+        f"--dotenv-file={out}/env",
+        f"--result-file=IMAGE_URL={out}/url",
+        f"--tar-path={out}/image.tar",
+        f"--report={out}/page",
+        "--github-output",
+        files=FILES,
+        environment={"BUILDER_OUTPUT": str(out), "GITHUB_OUTPUT": f"{out}/github"},
+    ).output.strip()
+
+
+def _check_contents(contents: dict[str, bytes], digest: str) -> None:
+    assert all(digest.encode() in contents[name] for name in set(PLACES) - {"url", "image.tar"})
+    assert contents["url"].endswith(b":1")
+    with tarfile.open(fileobj=io.BytesIO(contents["image.tar"])) as archive:
+        assert digest.replace(":", "/") in "".join(archive.getnames())
+
+
+def _read_for_a_minute(path: Path) -> bytes:
+    return subprocess.run(["timeout", "60", "cat", path], stdout=subprocess.PIPE, check=True).stdout
+
+
+def test_devices_stay_devices(builds: Builds, repository: str) -> None:
+    out = builds.place / "out"
+    out.mkdir()
+    for name in PLACES:
+        os.mknod(out / name, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    _build_into(builds, repository)
+    assert sorted(os.listdir(out)) == sorted(PLACES)
+    assert all(stat.S_ISCHR((out / name).lstat().st_mode) for name in PLACES)
+
+
+def test_pipes_are_written_to(builds: Builds, repository: str) -> None:
+    out = builds.place / "out"
+    out.mkdir()
+    for name in PLACES:
+        os.mkfifo(out / name)
+    with ThreadPoolExecutor(len(PLACES)) as readers:
+        read = {name: readers.submit(_read_for_a_minute, out / name) for name in PLACES}
+        digest = _build_into(builds, repository)
+        _check_contents({name: each.result() for name, each in read.items()}, digest)
+    assert all(stat.S_ISFIFO((out / name).lstat().st_mode) for name in PLACES)
+
+
+def test_symlinks_are_written_through(builds: Builds, repository: str) -> None:
+    out, real = builds.place / "out", builds.place / "real"
+    out.mkdir()
+    real.mkdir()
+    for name in PLACES:
+        (out / name).symlink_to(real / name)
+        (real / name).touch()
+    digest = _build_into(builds, repository)
+    assert all((out / name).is_symlink() for name in PLACES)
+    _check_contents({name: (real / name).read_bytes() for name in PLACES}, digest)
+    assert sorted(os.listdir(real)) == sorted(PLACES)
+
+
+def test_standard_output_has_the_tarball_alone(builds: Builds) -> None:
+    context = builds.context(DOCKERFILE, FILES)
+    command = ["build", str(context), *ARGUMENTS, "--no-push", "--tar-path=/dev/stdout"]
+    output = subprocess.run(
+        [sys.executable, "-m", "knarr", *command],
+        env={"PYTHONPATH": str(EXECUTOR), "KNARR_DIR": str(builds.work)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    ).stdout
+    with tarfile.open(fileobj=io.BytesIO(output)) as archive:
+        assert "manifest.json" in archive.getnames()
+    assert output.endswith(bytes(1024))
 
 
 def test_url_gets_a_put(builds: Builds) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from knarr.build.image import FinishedImage
 from knarr.build.output_files import check_output_files
-from knarr.build.output_place import check_place, os_errors, replacing
+from knarr.build.output_place import check_place, os_errors, writing
 from knarr.build.request import Outputs
 from knarr.errors import OutputError
 from knarr.oci import media_types
@@ -74,10 +74,10 @@ def _fill_layout(layout: Store, image: FinishedImage, blobs: Store, entry: Descr
 def write_tarball(path: Path, image: FinishedImage, blobs: Store, names: Sequence[Reference]) -> None:
     """Write an archive that `docker load` takes and that is an OCI layout as well.
 
-    The file appears whole or not at all. Raises OutputError.
+    A file appears whole or not at all. Raises OutputError.
     """
-    with os_errors(f"writing the tarball {path}"), replacing(path) as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
+    with os_errors(f"writing the tarball {path}"), writing(path) as file:
+        with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT) as archive:
             for digest in dict.fromkeys(layer.descriptor.digest for layer in image.layers):
                 _add_blob(archive, digest, blobs)
             _add_bytes(archive, _blob_name(image.config_digest), image.config)

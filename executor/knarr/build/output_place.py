@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from knarr.errors import OutputError
 _DESCRIPTORS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _NUMBERED = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 _CANT_REPLACE = frozenset({errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.ETXTBSY})
+_COPY_BYTES = 1024 * 1024
 STDOUT = 1
 
 
@@ -47,30 +49,17 @@ def descriptor_of(path: Path) -> int | None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file in one step; one that is there keeps its mode, one that can't be replaced its inode.
-
-    That is a device, a pipe, a file that is mounted by itself (/dev/termination-log), or one in a directory
-    that is not ours. Missing directories are made. Raises OSError.
-    """
-    descriptor = descriptor_of(path)
-    if descriptor is not None:
-        _write_all(descriptor, data)
-        return
-    target = Path(os.path.realpath(path))  # of a symlink the file is replaced, not the link
-    if target.exists() and not target.is_file():
-        _write_in_place(target, data)
-        return
-    try:
-        with replacing(target) as file:
-            file.write(data)
-    except OSError as error:
-        if error.errno not in _CANT_REPLACE or not target.is_file():
-            raise
-        _write_in_place(target, data)
+    """Write a file in one step, as `writing` does. Raises OSError."""
+    with writing(path) as file:
+        file.write(data)
 
 
 def append_to_file(path: Path, data: bytes) -> None:
     """Add to the end of a file, all or nothing; it is made where it is missing. Raises OSError."""
+    descriptor = descriptor_of(path)
+    if descriptor is not None:
+        _write_all(descriptor, data)
+        return
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         size = os.fstat(file).st_size
@@ -84,20 +73,38 @@ def append_to_file(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the path's place when the block ends well, and vanishes when it raises."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """What is written to the file becomes the path's content when the block ends well; it can't be sought.
+
+    A regular file is replaced by one of the same mode, where a symlink leads; it is as it was when the block
+    raises. What can't be replaced, or must not be, is written to as it stands: a device, a pipe, a
+    descriptor of this process, a file that is mounted by itself (/dev/termination-log), or one in a
+    directory that is not ours. Missing directories are made. Raises OSError.
+    """
+    descriptor = descriptor_of(path)
+    if descriptor is not None:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            yield file
+        return
+    if path.exists() and not path.is_file():
+        with _opened(path) as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path))  # of a symlink the file is replaced, not the link
+    new = _new_file_beside(target)
+    if new is None:
+        with _opened(target) as file:
+            yield file
+        return
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with new.open("wb") as file:
             yield file
             file.flush()
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777 if path.is_file() else 0o644)
+            os.fchmod(file.fileno(), target.stat().st_mode & 0o777 if target.is_file() else 0o644)
             os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        _take_place(new, target)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -111,12 +118,32 @@ def os_errors(doing: str) -> Iterator[None]:
         ) from error
 
 
-def _write_in_place(path: Path, data: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+def _new_file_beside(target: Path) -> Path | None:
+    """An empty file to take the target's place; None where the target is there, but its directory takes none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _write_all(file, data)
-    finally:
-        os.close(file)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        if error.errno not in _CANT_REPLACE or not target.is_file():
+            raise
+        return None
+    os.close(descriptor)
+    return Path(name)
+
+
+def _take_place(new: Path, target: Path) -> None:
+    try:
+        os.replace(new, target)
+    except OSError as error:
+        if error.errno not in _CANT_REPLACE or not target.is_file():
+            raise
+        with new.open("rb") as source, _opened(target) as file:
+            shutil.copyfileobj(source, file, _COPY_BYTES)
+
+
+def _opened(path: Path) -> BinaryIO:
+    # Without O_CREAT: that is refused for another's pipe in /tmp (fs.protected_fifos).
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC), "wb")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

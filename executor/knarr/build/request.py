@@ -10,6 +10,7 @@ from knarr.build.form import ImageForm
 from knarr.build.git_program import GitProgram
 from knarr.build.image import ImageLayer
 from knarr.build.output_files import OutputFile
+from knarr.build.output_place import STDOUT, descriptor_of
 from knarr.build.secrets import Credentials
 from knarr.build.snapshot_rules import SnapshotRules
 from knarr.oci.platform import Platform
@@ -38,6 +39,13 @@ class Outputs:
     def need_all_layers(self) -> bool:
         """Whether every layer's bytes must be here, those of the base image as well."""
         return self.tar_path is not None or self.oci_layout_path is not None
+
+    @property
+    def use_stdout(self) -> bool:
+        """Whether one goes to the process's own standard output, which must have nothing else then."""
+        return any(file.is_stdout for file in self.files) or (
+            self.tar_path is not None and descriptor_of(self.tar_path) == STDOUT
+        )
 
     def read(self, layer: ImageLayer) -> bool:
         """Whether a layer's bytes are needed here, and no registry has it beside where it goes."""

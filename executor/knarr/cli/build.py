@@ -101,7 +101,7 @@ def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter:
             return 0
         on_plan = _print_plan if is_plan_printed(environment) else None
         digest = build_image(request, client, reporter, load_code=load_everything, on_plan=on_plan)
-    if not any(file.is_stdout for file in outputs.files):
+    if not outputs.use_stdout:
         print(digest)
     return 0
 

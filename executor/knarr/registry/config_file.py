@@ -68,6 +68,11 @@ def _object(document: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
 def _write(path: Path, document: dict[str, Any]) -> None:
     data = json.dumps(document, indent="\t", ensure_ascii=False).encode() + b"\n"
     target = Path(os.path.realpath(path))  # a link to a file elsewhere stays one
+    if target.exists() and not target.is_file():
+        raise OutputError(
+            f"can't keep credentials in {path}: it is not a regular file",
+            hint="DOCKER_CONFIG names the directory that holds config.json",
+        )
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # of mode 0600

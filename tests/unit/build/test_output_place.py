@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.build.output_place import append_to_file, check_place, descriptor_of, replacing, write_file
+from knarr.build.output_place import append_to_file, check_place, descriptor_of, write_file, writing
 from knarr.errors import OutputError
 
 
@@ -40,7 +40,7 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("before")
 
     def fail() -> None:
-        with replacing(tmp_path / "f") as file:
+        with writing(tmp_path / "f") as file:
             file.write(b"half")
             raise OSError(errno.ENOSPC, "no room")
 
@@ -61,13 +61,31 @@ def test_pipe_is_written_to(tmp_path: Path) -> None:
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+def test_device_is_written_to(tmp_path: Path) -> None:
+    os.mknod(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    (tmp_path / "link").symlink_to("null")
+    write_file(tmp_path / "null", b"text")
+    write_file(tmp_path / "link", b"text")
+    append_to_file(tmp_path / "null", b"text")
+    assert stat.S_ISCHR((tmp_path / "null").lstat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["link", "null"]
+
+
+def test_pipe_of_another_process_is_written_to() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        write_file(Path(f"/proc/{reader.pid}/fd/0"), b"text")
+        assert reader.communicate()[0] == b"text"
+
+
 def test_descriptor_of_this_process(tmp_path: Path) -> None:
     with (tmp_path / "f").open("wb") as file:
         file.write(b"before ")
         file.flush()
         write_file(Path(f"/dev/fd/{file.fileno()}"), b"text")
         write_file(Path(f"/proc/self/fd/{file.fileno()}"), b" more")
-    assert (tmp_path / "f").read_bytes() == b"before text more"
+        append_to_file(Path(f"/dev/fd/{file.fileno()}"), b" of it")
+    assert (tmp_path / "f").read_bytes() == b"before text more of it"
     assert descriptor_of(Path("/dev/stdout")) == 1
     assert descriptor_of(Path("/dev/termination-log")) is None
 

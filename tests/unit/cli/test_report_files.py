@@ -1,6 +1,8 @@
 """The job summary, the page."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -82,7 +84,18 @@ def test_page_of_a_build_that_never_began(tmp_path: Path) -> None:
 
 def test_page_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="can't write the report"):
+    with pytest.raises(OutputError, match=r"--report .*/file is not a directory"):
         Replay(LogFlags(report=str(tmp_path / "file" / "page.html"))).tell(SUCCEEDING)
-    with pytest.raises(OutputError, match="it is a directory"):
+    with pytest.raises(OutputError, match=r"--report: .* is a directory"):
         Replay(LogFlags(report=str(tmp_path))).tell(SUCCEEDING)
+
+
+def test_page_replaces_no_device_and_no_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("page.html")
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        Replay(LogFlags(report=str(tmp_path / "pipe"))).tell(SUCCEEDING)
+        assert check_page(reader.communicate()[0]).text
+    assert check_page(write_page(tmp_path / "link", SUCCEEDING)).text
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["link", "page.html", "pipe"]

@@ -92,6 +92,14 @@ def test_what_is_no_config_is_left_alone(tmp_path: Path, content: str) -> None:
     assert path.read_text() == content
 
 
+def test_device_is_not_replaced(tmp_path: Path) -> None:
+    os.mknod(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    (tmp_path / "config.json").symlink_to("null")
+    with pytest.raises(OutputError, match="not a regular file"):
+        _keep(tmp_path / "config.json", "ghcr.io")
+    assert stat.S_ISCHR((tmp_path / "null").lstat().st_mode)
+
+
 def test_directory_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises((AuthError, OutputError), match="config"):

@@ -3,32 +3,21 @@
 import os
 from pathlib import Path
 
-from knarr.errors import OutputError
+from knarr.build.output_place import check_place, os_errors, write_file
 
 _MOST_SUMMARY_BYTES = 1024 * 1024
 """GitHub refuses larger ones whole."""
 
 
 def prepare_page(path: Path) -> None:
-    """Make the directory of a page to be. Raises OutputError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"can't write the report {path}: {error.strerror}") from error
-    if path.is_dir():
-        raise OutputError(f"can't write the report {path}: it is a directory")
+    """Find out before the build whether a page can be written. Raises OutputError."""
+    check_place("--report", path)
 
 
 def write_page(path: Path, text: str) -> None:
     """Write a page; an older one is replaced when the new one is whole. Raises OutputError."""
-    # Devices and pipes can't be replaced.
-    target = path.with_name(f".{path.name}.part") if path.is_file() or not path.exists() else path
-    try:
-        target.write_text(text, encoding="utf-8", errors="backslashreplace")
-        if target != path:
-            os.replace(target, path)
-    except OSError as error:
-        raise OutputError(f"can't write the report {path}: {error.strerror}") from error
+    with os_errors(f"writing the report {path}"):
+        write_file(path, text.encode("utf-8", "backslashreplace"))
 
 
 def append_job_summary(path: Path, text: str) -> str:
@@ -36,7 +25,7 @@ def append_job_summary(path: Path, text: str) -> str:
     data = text.encode("utf-8", "backslashreplace")
     try:
         with path.open("ab") as file:
-            if file.tell() + len(data) > _MOST_SUMMARY_BYTES:
+            if os.fstat(file.fileno()).st_size + len(data) > _MOST_SUMMARY_BYTES:
                 return "the job summary has no room for this build"
             file.write(data)
     except OSError as error:
