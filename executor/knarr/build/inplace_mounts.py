@@ -9,14 +9,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from knarr.build.inplace_root import SharedRoot
+from knarr.build.mount_points import read_mount_points
 from knarr.errors import IsolationError
 from knarr.exec.spec import Mount
 from knarr.rootfs.dir_tree import DirTree
-from knarr.rootfs.paths import open_parent, remove_tree
+from knarr.rootfs.paths import remove_tree, resolve_directory
+from knarr.rootfs.tree import name_of, parent_of
 from knarr.rootfs.write_tree import write_tree
 
 _TMPFS_MODE = 0o1777
 _DEVICES = "dev/"
+_ELSEWHERE = "mount it somewhere else, or use --isolation=namespace"
 
 
 @contextmanager
@@ -24,9 +27,10 @@ def moved_in(shared: SharedRoot, mounts: Sequence[Mount]) -> Iterator[None]:
     """Have the sources at their targets until the block ends, then everything where it was.
 
     A source is moved, or copied where it lies on another file system; what a step writes to it stays in it,
-    as it would in a mount, and nothing is read-only. An agent's socket is linked to. Raises IsolationError.
+    as it would in a mount, and nothing is read-only. An agent's socket is linked to. Raises IsolationError,
+    also where the step has moved a place, or a directory that a volume is mounted in.
     """
-    with ExitStack() as exits:
+    with _volumes_stay(), ExitStack() as exits:
         for number, mount in enumerate(mounts):
             try:
                 _Place(shared, mount, shared.aside / str(number)).fill(exits)
@@ -55,17 +59,29 @@ class _Place:
         if place is not None and not self._path.startswith(_DEVICES):
             raise IsolationError(
                 f"a step can't mount at {self._mount.target}: /{place} is this container's own",
-                hint="mount it somewhere else, or use --isolation=namespace",
+                hint=_ELSEWHERE,
             )
+        self._refuse_to_move_what_is_kept()
         for path in self._missing_parents():
             self._change(path, lambda directory, name: os.mkdir(name, 0o755, dir_fd=directory))
-            exits.callback(self._change, path, _remove_empty)
+            exits.callback(self._undo, path, _remove_empty)
         self._shared.covered.add(self._path)
         if os.path.lexists(self._target):
             self._aside.parent.mkdir(exist_ok=True)
             self._change(self._path, lambda *_: _move(self._target, self._aside))
-            exits.callback(self._change, self._path, lambda *_: _move_back(self._aside, self._target))
+            exits.callback(self._undo, self._path, lambda *_: _move_back(self._aside, self._target))
         self._put(exits)
+
+    def _refuse_to_move_what_is_kept(self) -> None:
+        """Moving a directory would move, or copy and empty, the volumes mounted in it."""
+        kept = self._shared.protection.below(self._path)
+        if kept is None and self._path.startswith(_DEVICES) and os.path.lexists(self._target):
+            kept = self._path
+        if kept is not None:
+            raise IsolationError(
+                f"a step can't mount at {self._mount.target}: /{kept} there is this container's own",
+                hint=_ELSEWHERE,
+            )
 
     def _put(self, exits: ExitStack) -> None:
         source = self._mount.source
@@ -75,9 +91,9 @@ class _Place:
             self._change(self._path, lambda directory, name: os.symlink(source, name, dir_fd=directory))
         else:
             self._change(self._path, lambda *_: _move(source, self._target))
-            exits.callback(self._change, self._path, lambda *_: _move_back(self._target, source))
+            exits.callback(self._undo, self._path, lambda *_: _move_back(self._target, source))
             return
-        exits.callback(self._change, self._path, _remove)
+        exits.callback(self._undo, self._path, _remove)
 
     def _make_memory(self) -> None:
         """A directory, which is on disk here."""
@@ -92,13 +108,42 @@ class _Place:
     def _change(self, path: str, change: Callable[[int, str], object]) -> None:
         """Change what a path names, without a trace in the times of its directory."""
         with self._shared.open() as root_fd:
-            directory, name = open_parent(root_fd, path)
+            directory = resolve_directory(root_fd, parent_of(path))
             try:
-                before = os.fstat(directory)
-                change(directory, name)
-                os.utime(".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=directory)
+                if directory.path != parent_of(path):
+                    raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", f"/{parent_of(path)}")
+                before = os.fstat(directory.fd)
+                change(directory.fd, name_of(path))
+                os.utime(".", ns=(before.st_atime_ns, before.st_mtime_ns), dir_fd=directory.fd)
             finally:
-                os.close(directory)
+                os.close(directory.fd)
+
+    def _undo(self, path: str, change: Callable[[int, str], object]) -> None:
+        """The same after the step, which may have put something else where the places were."""
+        try:
+            self._change(path, change)
+        except OSError as error:
+            raise IsolationError(
+                f"can't take away what a step had at {self._mount.target}: {error.strerror}",
+                hint="a step that has something mounted can't move or remove the directories above it",
+            ) from error
+
+
+@contextmanager
+def _volumes_stay() -> Iterator[None]:
+    """Raises IsolationError at the end of the block where something is mounted at another path than before.
+
+    A directory can be renamed with volumes mounted in it, and nothing would protect them where they are then.
+    """
+    before = read_mount_points()
+    yield
+    moved = sorted(read_mount_points() - before)
+    if moved:
+        gone = ", ".join(sorted(before - read_mount_points()))
+        raise IsolationError(
+            f"the step has moved a volume of this container, from {gone} to {', '.join(moved)}",
+            hint="mount the volume somewhere else, out of the way of what the step renames",
+        )
 
 
 def _remove(directory: int, name: str) -> None:

@@ -46,6 +46,10 @@ class Protection:
         """Whether a path is protected."""
         return self.covering(path) is not None
 
+    def below(self, path: str) -> str | None:
+        """A protected path that lies in this directory."""
+        return min((each for each in self.paths if each.startswith(f"{path}/")), default=None)
+
     def check(self, path: str) -> None:
         """Raises ProtectedError for what is protected."""
         if self.covers(path):
