@@ -1,12 +1,17 @@
-"""Session fixtures of the container tests alone: podman, a registry with TLS."""
+"""Fixtures of the container tests alone: podman, a registry with TLS, a runner of Tekton's Tasks."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scripts.bump_image import image_name
 
+from support.bases import base, cache_directory, push
+from support.docker_engine import Engine
 from support.podman import Podman
 from support.registry import Registry
+from support.taskrun import TaskRunner, load_task
+from support.tekton_files import TASKS
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +31,18 @@ def podman(archives: Path) -> Iterator[Podman]:
         yield podman
     finally:
         podman.close()
+
+
+@pytest.fixture(scope="session")
+def tools(base_registry: Registry) -> None:
+    """The images with git and rclone, and of two platforms, where the engine pulls from."""
+    push((base(name, cache_directory()) for name in ("tools", "multiarch")), base_registry.host)
+
+
+@pytest.fixture
+def runner(engine: Engine, tmp_path: Path) -> TaskRunner:
+    """Runs Tekton's Tasks with the executor's image, and `tools` for what fetches."""
+    fetching = load_task(TASKS / "knarr-context/0.1/knarr-context.yaml")["params"]
+    names = [each["default"] for each in fetching if each["name"] in ("GIT_IMAGE", "RCLONE_IMAGE")]
+    images = {image_name(): "knarr/executor:debug", **dict.fromkeys(names, "tools")}
+    return TaskRunner(engine, tmp_path / "run", images, ["--add-host=registry.test:127.0.0.1"])

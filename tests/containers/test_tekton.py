@@ -10,11 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from scripts.bump_image import image_name
 
-from support.bases import base, cache_directory, push
-from support.docker_engine import Engine, RefusedError
-from support.git_repositories import COMMIT_TIME_S, GitOverHttp, Repository, git_daemon
+from support.docker_engine import RefusedError
 from support.image_layout import MANIFEST_TYPE
 from support.object_store import object_store
 from support.registry import Registry
@@ -28,7 +25,6 @@ BUILD, INDEX, CONTEXT, WARM = (
     load_task(TASKS / f"{name}/0.1/{name}.yaml")
     for name in ("knarr-build", "knarr-index", "knarr-context", "knarr-warm")
 )
-INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 DOCKERFILE = """\
 FROM busybox
 ARG GREETING
@@ -38,29 +34,10 @@ COPY file /
 
 
 @pytest.fixture(scope="module")
-def tools(base_registry: Registry) -> None:
-    """The image with git and rclone, where the engine pulls from."""
-    push((base(name, cache_directory()) for name in ("tools", "multiarch")), base_registry.host)
-
-
-@pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     started = Registry.start(tmp_path_factory.mktemp("locked"), auth=("sailor", "secret"), tls=True)
     yield started
     started.stop()
-
-
-@pytest.fixture
-def runner(engine: Engine, tmp_path: Path) -> TaskRunner:
-    images = {
-        image_name(): "knarr/executor:debug",
-        **{
-            param["default"]: "tools"
-            for param in CONTEXT["params"]
-            if param["name"] in ("GIT_IMAGE", "RCLONE_IMAGE")
-        },
-    }
-    return TaskRunner(engine, tmp_path / "run", images, ["--add-host=registry.test:127.0.0.1"])
 
 
 @pytest.fixture
@@ -81,10 +58,10 @@ def write(source: Path) -> Callable[[str], None]:
     return files
 
 
-def _read(registry: Registry, name: str, media_type: str = MANIFEST_TYPE) -> dict[str, Any]:
+def _read(registry: Registry, name: str) -> dict[str, Any]:
     repository, _, selector = name.rpartition("@") if "@" in name else name.rpartition(":")
     document: dict[str, Any] = json.loads(
-        registry.get(f"{repository}/manifests/{selector}", {"Accept": media_type})
+        registry.get(f"{repository}/manifests/{selector}", {"Accept": MANIFEST_TYPE})
     )
     return document
 
@@ -195,7 +172,7 @@ def test_credentials_of_a_workspace(
     built = runner.run(BUILD, params, workspaces)
     joined = runner.run(
         INDEX,
-        {"IMAGE": f"{_tls(locked)}/tekton/locked:index", "IMAGES": [built["IMAGE_REF"]]},
+        {"IMAGE": f"{_tls(locked)}/tekton/locked:index", "IMAGES": [str(built["IMAGE_REF"])]},
         {name: workspaces[name] for name in ("ssl-ca-directory", "dockerconfig")},
     )
     assert joined["IMAGE_DIGEST"] != built["IMAGE_DIGEST"]
@@ -213,7 +190,7 @@ def test_credentials_of_the_service_account(
         runner.run(BUILD, params, workspaces)
     secret = _files(tmp_path / "home", {"config.json": _auths(_tls(locked), "sailor", "secret")})
     built = runner.run(BUILD, params, workspaces, home_files={".docker": secret})
-    index = {"IMAGE": f"{_tls(locked)}/tekton/account:index", "IMAGES": [built["IMAGE_REF"]]}
+    index = {"IMAGE": f"{_tls(locked)}/tekton/account:index", "IMAGES": [str(built["IMAGE_REF"])]}
     runner.run(INDEX, index, {"ssl-ca-directory": certificates}, home_files={".docker": secret})
 
 
@@ -282,62 +259,6 @@ def test_base_images_on_a_volume(
     assert any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
 
 
-def test_git_then_build(
-    runner: TaskRunner, tools: None, base_registry: Registry, source: Path, tmp_path: Path
-) -> None:
-    repository = Repository.create(tmp_path / "git/app")
-    commit = repository.commit({"Dockerfile": "FROM scratch\nCOPY file /\n", "file": "one"})
-    repository.commit({"file": "two"})
-    (source / "left over").write_text("")
-    with git_daemon(tmp_path / "git") as address:
-        params = {"URL": f"{address}/app", "REVISION": commit}
-        fetched = runner.run(CONTEXT, params, {"source": source})
-        head = runner.run(CONTEXT, {"URL": f"{address}/app#main", "SUBDIRECTORY": "sub"}, {"source": source})
-    assert fetched == {
-        "url": f"{address}/app",
-        "commit": commit,
-        "committer-date": str(COMMIT_TIME_S),
-    }
-    assert head["commit"] == repository.git("rev-parse", "main")
-    assert (source / "file").read_text() == "one"
-    assert (source / "sub/file").read_text() == "two"
-    assert not (source / "left over").exists()
-    build: dict[str, Value] = {
-        "IMAGE": f"{base_registry.host}/tekton/git:1",
-        "BUILD_ARGS": [f"SOURCE_DATE_EPOCH={fetched['committer-date']}"],
-    }
-    runner.run(BUILD, build, {"source": source})
-    assert _config(base_registry, "tekton/git:1")["created"].startswith("2020-02-01T03:04:05")
-
-
-def test_git_with_a_password(runner: TaskRunner, tools: None, source: Path, tmp_path: Path) -> None:
-    Repository.create(tmp_path / "git/app").commit({"Dockerfile": "FROM scratch\n"})
-    with GitOverHttp(tmp_path / "git", userinfo="sailor:pass word'$x") as server:
-        url = f"http://{server.host}/app/.git"
-        with pytest.raises(RefusedError, match="bind the workspace basic-auth"):
-            runner.run(CONTEXT, {"URL": url}, {"source": source})
-        secret = _files(tmp_path / "secret", {"username": "sailor", "password": "pass word'$x"})
-        runner.run(CONTEXT, {"URL": url}, {"source": source, "basic-auth": secret})
-        assert (source / "Dockerfile").exists()
-        stored = {".git-credentials": f"http://sailor:pass%20word'$x@{server.host}\n"}
-        directory = _files(tmp_path / "stored", stored)
-        runner.run(CONTEXT, {"URL": url}, {"source": source, "basic-auth": directory})
-        (directory / ".git-credentials").chmod(0o644)
-        home = {".git-credentials": directory / ".git-credentials"}
-        runner.run(CONTEXT, {"URL": url}, {"source": source}, home_files=home)
-
-
-def test_git_refuses(runner: TaskRunner, tools: None, source: Path) -> None:
-    for url, message in (
-        ("https://user:word@example.com/app.git", "URL holds a password"),
-        ("ext::sh -c touch% /tmp/x", "can't fetch"),
-        ("/etc", "can't fetch"),
-        ("git://127.0.0.1:1/x#--upload-pack=touch", "can't begin with '-'"),
-    ):
-        with pytest.raises(RefusedError, match=message):
-            runner.run(CONTEXT, {"URL": url}, {"source": source})
-
-
 def test_archive_of_a_bucket(runner: TaskRunner, tools: None, source: Path, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     with tarfile.open(tmp_path / "context.tar.gz", "w:gz") as tar:
@@ -360,34 +281,3 @@ def test_archive_of_a_bucket(runner: TaskRunner, tools: None, source: Path, tmp_
         public = f"{address}/builds/app/context.tar.gz"
         assert runner.run(CONTEXT, {"URL": public}, {"source": source})["checksum"] == checksum
     assert (source / "Dockerfile").exists()
-
-
-def test_platforms_by_step_actions(
-    runner: TaskRunner, tools: None, base_registry: Registry, tmp_path: Path
-) -> None:
-    """The leg of the multi-arch pipeline, once for each architecture, then the index."""
-    pipeline = yaml.safe_load((TASKS / "pipelines/knarr-multi-arch/0.1/knarr-multi-arch.yaml").read_text())
-    leg = pipeline["spec"]["tasks"][0]["taskSpec"]
-    image = f"{base_registry.host}/tekton/platforms:1"
-    references = []
-    for architecture in ("amd64", "arm64"):
-        # Both are built on this machine: what a node of the other architecture knows by itself is said here.
-        dockerfile = (
-            f"FROM --platform=linux/{architecture} {base_registry.host}/library/multiarch\nCOPY file /\n"
-        )
-        name = f"git-{architecture}"
-        Repository.create(tmp_path / name / "app").commit({"Dockerfile": dockerfile, "file": "one"})
-        with git_daemon(tmp_path / name) as address:
-            params: dict[str, Value] = {
-                "ARCHITECTURE": architecture,
-                "URL": f"{address}/app",
-                "REVISION": "main",
-                "IMAGE": image,
-                "DOCKERFILE": "./Dockerfile",
-                "INSECURE_REGISTRIES": [base_registry.host],
-            }
-            references.append(runner.run(leg, params, {})["IMAGE_REF"])
-    results = runner.run(INDEX, {"IMAGE": image, "IMAGES": references}, {})
-    index = _read(base_registry, "tekton/platforms:1", INDEX_TYPE)
-    assert [each["platform"]["architecture"] for each in index["manifests"]] == ["amd64", "arm64"]
-    assert results["IMAGE_URL"] == image

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -109,9 +110,14 @@ def _wait(port: int) -> None:
 
 
 class GitOverHttp:
-    """Serves a directory by `git http-backend`, to those who have the credentials where there are any."""
+    """Serves a directory by `git http-backend`, to those who have the credentials where there are any.
 
-    def __init__(self, root: Path, *, userinfo: str = "", redirect_to: str = "") -> None:
+    `tls` is a certificate with its key, to speak https.
+    """
+
+    def __init__(
+        self, root: Path, *, userinfo: str = "", redirect_to: str = "", tls: tuple[Path, Path] | None = None
+    ) -> None:
         self.root = root
         self.redirect_to = redirect_to
         self.wanted = f"Basic {b64encode(userinfo.encode()).decode()}" if userinfo else ""
@@ -119,6 +125,13 @@ class GitOverHttp:
         """The Authorization of each request."""
         self._server = _Server(self)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            # The handshake is the handler's: a client that refuses the certificate stops nobody else.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> "GitOverHttp":
@@ -138,6 +151,9 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.git = git
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
@@ -155,11 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
         if server.git.redirect_to:
             self.send_response(302)
             self.send_header("Location", server.git.redirect_to + self.path)
-            self.end_headers()
+            self._end(b"")
         elif server.git.wanted and authorization != server.git.wanted:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.end_headers()
+            self._end(b"")
         else:
             self._run(server.git.root, body)
 
@@ -182,7 +198,13 @@ class _Handler(BaseHTTPRequestHandler):
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
         self.send_response(int(headers.pop("Status", "200").split()[0]))
         for name, value in headers.items():
-            self.send_header(name, value)
+            if name.lower() != "content-length":
+                self.send_header(name, value)
+        self._end(content)
+
+    def _end(self, content: bytes) -> None:
+        # A length, for GnuTLS takes no end of the connection for the end of an answer.
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 

@@ -1,5 +1,6 @@
 """Runs a Tekton Task without a cluster: its steps in containers of Docker, one after the other."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,13 +10,23 @@ from typing import Any
 
 import yaml
 
-from support.docker_engine import Engine
+from support.docker_engine import Engine, RefusedError
+from support.tekton_files import TASKS
 from support.tekton_variables import Value, VariableError, replaced
 
-STEP_ACTIONS = Path(__file__).parents[2] / "tasks/tekton/stepactions"
-_STEP_RESULT = re.compile(r"\$\(steps\.([a-z-]+)\.results\.([A-Za-z_-]+)\)")
+_STEP_RESULT = re.compile(r"\$\(steps\.([a-z0-9-]+)\.results\.([A-Za-z0-9_-]+)\)")
+_TASK_FIELDS = frozenset("description params results stepTemplate steps volumes workspaces".split())
+_STEP_FIELDS = frozenset("args command env image script securityContext volumeMounts workingDir".split())
+_CALL_FIELDS = frozenset("name params ref volumeMounts workspaces".split())
+_PARAM_FIELDS = frozenset("default description name properties type".split())
 
 Document = Mapping[str, Any]
+
+
+def checked(document: Document, known: frozenset[str] | set[str], what: str) -> Document:
+    """The document, all of whose fields are `known` here: one that is not would be ignored."""
+    assert set(document) <= known, f"{what}: {set(document) - known} are not known here"
+    return document
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,10 @@ class TaskRunner:
     images: Mapping[str, str]
     options: Sequence[str] = ()
     """Docker's, for what a cluster's network would bring."""
+    interpreters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By the image that stands in: what runs its programs, where this machine does not."""
+    logs: list[str] = field(default_factory=list)
+    """What each step has printed, also one that failed."""
 
     def run(
         self,
@@ -35,13 +50,13 @@ class TaskRunner:
         workspaces: Mapping[str, Path],
         *,
         home_files: Mapping[str, Path] | None = None,
-    ) -> dict[str, str]:
+    ) -> dict[str, Value]:
         """Run a Task's `spec`; the result are its results.
 
         `home_files` are what a ServiceAccount's credentials put into the home directory, by the path there.
         Raises RefusedError where a step fails.
         """
-        run = _Run(self, spec, workspaces, home_files or {})
+        run = _Run(self, checked(spec, _TASK_FIELDS, "the Task"), workspaces, home_files or {})
         variables = {**given_params(spec, params), **run.variables()}
         for step in spec["steps"]:
             run.step(_merged(spec.get("stepTemplate", {}), step), variables)
@@ -58,17 +73,29 @@ def load_task(path: Path) -> Document:
 
 def given_params(spec: Document, given: Mapping[str, Value]) -> dict[str, Value]:
     """Variables of parameters, defaults for those not given."""
-    declared = {each["name"]: each for each in spec.get("params", [])}
+    declared = {
+        each["name"]: checked(each, _PARAM_FIELDS, "the parameter") for each in spec.get("params", [])
+    }
     assert set(given) <= set(declared), f"unknown parameters: {set(given) - set(declared)}"
     result: dict[str, Value] = {}
     for name, param in declared.items():
         if name not in given and "default" not in param:
             raise VariableError(f"the parameter {name} has no value")
         value = given[name] if name in given else param["default"]
-        kind = param.get("type", "array" if isinstance(param.get("default"), list) else "string")
-        assert isinstance(value, str) == (kind == "string"), f"{name} is of type {kind}"
-        result[f"params.{name}"] = value
+        result[f"params.{name}"] = typed(name, value, param.get("type") or _kind(param.get("default", "")))
     return result
+
+
+def typed(name: str, value: Value, kind: str) -> Value:
+    """The value, which is of that type."""
+    assert _kind(value) == kind, f"{name} is of type {kind}, not {value!r}"
+    return value
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, str):
+        return "string"
+    return "object" if isinstance(value, Mapping) else "array"
 
 
 @dataclass
@@ -113,6 +140,7 @@ class _Run:
         if "ref" in step:
             self._referenced(step, variables)
             return
+        checked(step, _STEP_FIELDS | {"name", "workspaces"}, f"the step {step['name']}")
         step = {
             **replaced({k: v for k, v in step.items() if k != "script"}, variables),
             "name": step["name"],
@@ -120,9 +148,13 @@ class _Run:
         self._run(step)
 
     def _referenced(self, step: Document, variables: Mapping[str, Value]) -> None:
-        action = yaml.safe_load(next(STEP_ACTIONS.glob(f"{step['ref']['name']}/*/*.yaml")).read_text())[
-            "spec"
-        ]
+        checked(step, _CALL_FIELDS, f"the step {step['name']}")
+        (path,) = TASKS.glob(f"stepactions/{step['ref']['name']}/*/*.yaml")
+        action = checked(
+            yaml.safe_load(path.read_text())["spec"],
+            _STEP_FIELDS | {"description", "params", "results"},
+            "the StepAction",
+        )
         params = {each["name"]: each["value"] for each in replaced(step.get("params", []), variables)}
         own = given_params(action, params)
         directory = self._directory(f"steps/step-{step['name']}/results")
@@ -132,7 +164,7 @@ class _Run:
                 f"/tekton/steps/{directory.parent.name}/results/{each['name']}"
             )
         body = {key: each for key, each in action.items() if key not in ("params", "results", "description")}
-        mounts = {"volumeMounts": step.get("volumeMounts", [])}
+        mounts = {key: step.get(key, []) for key in ("volumeMounts", "workspaces")}
         self.step({**body, **mounts, "name": step["name"]}, own)
 
     def _run(self, step: Document) -> None:
@@ -142,11 +174,14 @@ class _Run:
             script = self.made["scripts"] / step["name"]
             script.write_text(step["script"])
             script.chmod(0o755)
-            command = [f"/tekton/scripts/{step['name']}"]
-        first, *rest = command
-        options = [f"--entrypoint={first}", *self.runner.options, *self._options(step)]
-        image = step["image"]
-        self.runner.engine.run(self.runner.images.get(image, image), rest, options=options)
+            command = [f"/tekton/scripts/{step['name']}", *step.get("args", [])]
+        image = self.runner.images.get(step["image"], step["image"])
+        words: list[str] = [*self.runner.interpreters.get(image, ()), *command]
+        options = [f"--entrypoint={words[0]}", *self.runner.options, *self._options(step)]
+        done = self.runner.engine.run_to_end(image, words[1:], options=options)
+        self.runner.logs.append(done.stdout + done.stderr)
+        if done.returncode:
+            raise RefusedError(f"step {step['name']}: status {done.returncode}\n{done.stdout}{done.stderr}")
 
     def _options(self, step: Document) -> Iterator[str]:
         environment = {each["name"]: each["value"] for each in step.get("env", [])}
@@ -156,6 +191,7 @@ class _Run:
         for name in ("results", "home", "steps", "scripts"):
             yield f"--volume={self.made[name]}:/tekton/{name}"
         for mount in step.get("volumeMounts", []):
+            checked(mount, {"name", "mountPath"}, "the mount")
             yield f"--volume={self.made['volume ' + mount['name']]}:{mount['mountPath']}"
         for workspace in self._visible(step):
             mode = ":ro" if workspace.get("readOnly") else ""
@@ -166,22 +202,31 @@ class _Run:
     def _visible(self, step: Document) -> Iterator[Document]:
         """Bound workspaces of a step: its own, and those that no other step has for itself."""
         isolated = {each["name"] for other in self.spec["steps"] for each in other.get("workspaces", [])}
-        own = {each["name"] for each in step.get("workspaces", [])}
+        own = {each["name"]: each for each in step.get("workspaces", [])}
         for workspace in self.spec.get("workspaces", []):
             name = workspace["name"]
             if name in self.bound and (name in own or name not in isolated):
+                checked(workspace, {"name", "description", "optional", "mountPath", "readOnly"}, name)
+                assert own.get(name, {}).get("mountPath", _mount_path(workspace)) == _mount_path(workspace)
                 yield workspace
 
-    def results(self) -> dict[str, str]:
-        """What the steps have written."""
-        found = {path.name: path.read_text() for path in self.made["results"].iterdir()}
+    def results(self) -> dict[str, Value]:
+        """What the steps have written; arrays and objects are JSON there."""
+        found: dict[str, Value] = {}
         for each in self.spec.get("results", []):
-            match = _STEP_RESULT.fullmatch(each.get("value", ""))
-            if match is not None:
+            checked(each, {"name", "description", "type", "properties", "value"}, "the result")
+            path = self.made["results"] / each["name"]
+            if "value" in each:
+                match = _STEP_RESULT.fullmatch(each["value"])
+                assert match is not None, f"a result of this form is not known here: {each['value']}"
                 path = self.made["steps"] / f"step-{match[1]}/results/{match[2]}"
-                if path.exists():
-                    found[each["name"]] = path.read_text()
-        assert set(found) <= {each["name"] for each in self.spec.get("results", [])}
+            if path.exists():
+                kind, text = each.get("type", "string"), path.read_text()
+                found[each["name"]] = typed(
+                    each["name"], text if kind == "string" else json.loads(text), kind
+                )
+        written = {path.name for path in self.made["results"].iterdir()}
+        assert written <= set(found), f"results that the Task does not declare: {written - set(found)}"
         return found
 
 
