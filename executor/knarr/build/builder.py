@@ -29,6 +29,7 @@ from knarr.build.output_files import write_output_files
 from knarr.build.plan import BuildPlan
 from knarr.build.publish import Publisher
 from knarr.build.remote import RemoteSources
+from knarr.build.remote_auth import RemoteAuth
 from knarr.build.request import BuildRequest
 from knarr.build.results import BuildResult
 from knarr.build.root import StageRoot
@@ -69,14 +70,15 @@ def build_image(
     check_outputs(request.outputs)
     request, dockerfile = _read(request, reporter)
     with ExitStack() as exits:
-        sandbox = enter_sandbox(
-            request.isolation,
-            request.work_dir,
-            reporter,
-            force=request.force,
-            kept=(*request.own_paths(), *filter(os.path.lexists, request.output_paths())),
+        sandbox = exits.enter_context(
+            enter_sandbox(
+                request.isolation,
+                request.work_dir,
+                reporter,
+                force=request.force,
+                kept=(*request.own_paths(), *filter(os.path.lexists, request.output_paths())),
+            )
         )
-        exits.callback(sandbox.close)
         sandbox.prepare(load_code)
         sandbox.prepare(client.prepare)
         blobs, build = _open(request, dockerfile, sandbox, client, reporter, exits)
@@ -135,7 +137,8 @@ def _open(
     blobs = Blobs(Store.create(request.work_dir / "store", durable=False), client, rules, near=near)
     exits.callback(blobs.close)
     git = request.git if sandbox.trusts(request.git.path) else GitProgram()
-    remotes = RemoteSources(client, git, request.work_dir)
+    auth = RemoteAuth(request.credentials.secrets)
+    remotes = RemoteSources(client, git, request.work_dir, auth=auth)
     bases = BaseImages(client, reporter, near)
     build = Build(request, dockerfile, sandbox, blobs, bases, remotes, reporter)
     exits.callback(build.close)

@@ -6,7 +6,7 @@ A stage has it until another needs it. What a stage loses is on disk only: all i
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -105,10 +105,22 @@ class SharedRoot:
             return
         archive, self._archive = self._archive, None
         try:
-            with _undisturbed(), archive:
+            with archive, nullcontext() if _is_first() else _undisturbed():
                 own_root.put_back(self.root, self._protect(), archive, self._look)
         except KnarrError as error:
             self._reporter.report(Note(own_root.describe_failure(error), "warning"))
+
+    def end(self, error: BaseException | None) -> None:
+        """`restore` after a build that ended with this error, if one did.
+
+        Not where a signal ends the container's first process: the container ends with it, and soon has to.
+        """
+        if _is_first() and error is not None and not isinstance(error, Exception):
+            self.vacate()
+            if self._archive is not None:
+                self._archive.close()
+                self._archive = None
+        self.restore()
 
     @contextmanager
     def open(self) -> Iterator[int]:
@@ -178,7 +190,7 @@ class SharedRoot:
         return self._holder
 
     def _protect(self) -> Protection:
-        here = self._inside(self._working_directory) if os.getpid() != _FIRST_PROCESS else None
+        here = None if _is_first() else self._inside(self._working_directory)
         # The shell that started this works there, and would not find a new directory of the same name.
         pinned = [here] if here and (self.root / here).is_dir() else []
         return Protection(self._protected_paths(), pinned=pinned)
@@ -280,6 +292,10 @@ def _without(scan: Scan, covered: frozenset[str]) -> Scan:
         if not _is_within(directory, covered)
     }
     return Scan(directories, scan.digests, scan.xattrs)
+
+
+def _is_first() -> bool:
+    return os.getpid() == _FIRST_PROCESS
 
 
 def _is_within(path: str, places: frozenset[str]) -> bool:

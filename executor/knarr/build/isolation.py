@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import TracebackType
 
 from knarr.build.inplace_mounts import moved_in
 from knarr.build.inplace_root import SharedRoot
@@ -86,6 +87,16 @@ class Sandbox:
         """Give the container its own files back, where a build took their place; may be called again."""
         if self.directories.shared is not None:
             self.directories.shared.restore()
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """As `close`; but nothing is given back to a container that is about to end."""
+        if self.directories.shared is not None:
+            self.directories.shared.end(error)
 
     def run(self, root: Path, command: Command) -> None:
         """Run a command in a root file system; its output goes to stderr, unaltered.

@@ -139,6 +139,30 @@ def test_signals_wait_until_they_are_back(container: Container) -> None:
     assert [names for names in seen if names not in (before, during)] == []
 
 
+@pytest.mark.parametrize(
+    ("pid", "error", "names"),
+    [
+        (1, None, ["ls", "sh"]),
+        (1, ConnectionError(), ["ls", "sh"]),
+        (1, KeyboardInterrupt(), ["tool"]),
+        (2, KeyboardInterrupt(), ["ls", "sh"]),
+    ],
+)
+def test_nothing_comes_back_to_a_container_that_ends(
+    pid: int,
+    error: BaseException | None,
+    names: list[str],
+    container: Container,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    container.image("bin/tool")
+    monkeypatch.setattr(os, "getpid", lambda: pid)
+    container.shared.end(error)
+    assert sorted(os.listdir(container.root / "bin")) == names
+    container.shared.end(None)
+    assert sorted(os.listdir(container.root / "bin")) == names
+
+
 def test_preparations_are_made_once_and_before(container: Container) -> None:
     seen: list[bool] = []
     container.shared.preparations.append(lambda: seen.append((container.root / "bin/sh").exists()))
