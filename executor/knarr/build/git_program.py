@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
 
+from knarr.build.remote_auth import GitAuth
 from knarr.errors import ContextError
 from knarr.registry.locations import shown
 
@@ -50,9 +51,13 @@ _ENVIRONMENT: Mapping[str, str] = {
 _HINTS = (
     (
         "could not read Username",
-        "the repository is private or not there: fetch it in a step before the build",
+        "the repository is private, or not there: --secret id=GIT_AUTH_TOKEN,src=FILE has a token for ADD",
     ),
-    ("Authentication failed", "the credentials in the URL are refused"),
+    ("Authentication failed", "the credentials of the URL, or of the secret for ADD, are refused"),
+    (
+        "returned error: 30",
+        "use the URL it leads to: GIT_AUTH_HEADER follows no redirect",
+    ),
     ("Host key verification failed", "add the host to ~/.ssh/known_hosts of the user who builds"),
     ("Permission denied", "ssh takes keys from an agent (SSH_AUTH_SOCK) or from ~/.ssh"),
     ("cannot run ssh", "install ssh beside git, or use an https URL"),
@@ -81,8 +86,8 @@ class GitFailedError(ContextError):
 class Git:
     """Commands on one repository, in a directory of ours. No hook, filter or helper is run, no user asked."""
 
-    def __init__(self, program: GitProgram, directory: Path, *, remote: str, userinfo: str = "") -> None:
-        """Raises ContextError where there is no git. `userinfo` is given to the remote's origin only."""
+    def __init__(self, program: GitProgram, directory: Path, *, remote: str, auth: GitAuth) -> None:
+        """Raises ContextError where there is no git. `auth` is shown to the remote's origin only."""
         if program.path is None:
             raise ContextError(
                 f"ADD {remote}: a repository is fetched by git, which is not installed here",
@@ -92,7 +97,7 @@ class Git:
         self._inherited = program.environment
         self._directory = directory
         self._remote = remote
-        self._userinfo = userinfo
+        self._auth = auth
 
     def run(self, arguments: Sequence[str], *, doing: str, protocols: Sequence[str] = ()) -> str:
         """What the command prints. Raises GitFailedError with what git says, `doing` follows "can't"."""
@@ -133,11 +138,15 @@ class Git:
 
     def _environment(self, protocols: Sequence[str]) -> dict[str, str]:
         config = dict(_CONFIG)
-        if self._userinfo:
-            # Not in the repository's own config, which may get into the image.
-            scheme, _, rest = self._remote.partition("://")
-            origin = rest.partition("/")[0]
-            config[f"url.{scheme}://{self._userinfo}@{origin}/.insteadOf"] = f"{scheme}://{origin}/"
+        # Not in the repository's own config, which may get into the image.
+        scheme, _, rest = self._remote.partition("://")
+        host = rest.partition("/")[0]
+        if self._auth.userinfo:
+            config[f"url.{scheme}://{self._auth.userinfo}@{host}/.insteadOf"] = f"{scheme}://{host}/"
+        if self._auth.header:
+            config[f"http.{scheme}://{host}/.extraHeader"] = f"Authorization: {self._auth.header}"
+            # To where a redirect leads git would send the header, too.
+            config[f"http.{scheme}://{host}/.followRedirects"] = "false"
         environment = {**self._inherited, **_ENVIRONMENT}
         environment["GIT_ALLOW_PROTOCOL"] = ":".join(protocols) or "none"
         environment["GIT_CEILING_DIRECTORIES"] = str(self._directory.parent)
@@ -157,8 +166,10 @@ class Git:
         return GitFailedError(f"can't {doing} of {self._remote}: {said}", output=output, hint=hint)
 
     def _hide_credentials(self, text: str) -> str:
-        user, _, password = self._userinfo.partition(":")
-        for secret in (self._userinfo, password, unquote(password), user, unquote(user)):
-            if len(secret) > 3 or secret == self._userinfo != "":
+        userinfo, header = self._auth.userinfo, self._auth.header
+        user, _, password = userinfo.partition(":")
+        token = header.rpartition(" ")[2]
+        for secret in (userinfo, password, unquote(password), user, unquote(user), header, token):
+            if len(secret) > 3 or (secret and secret in (userinfo, header)):
                 text = text.replace(secret, "***")
         return text

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from knarr.build.git_program import PROTOCOLS, Git, GitFailedError, GitProgram
+from knarr.build.remote_auth import GitAuth
 from knarr.dockerfile.remote_sources import GitSource
 from knarr.errors import ContextError, CorruptError, DockerfileError, OutputError
 from knarr.layers.entry import Kind
@@ -31,7 +32,9 @@ class _Fetched:
     commit: str
 
 
-def check_out(program: GitProgram, source: GitSource, directory: Path, *, created_ns: int) -> str:
+def check_out(
+    program: GitProgram, source: GitSource, directory: Path, *, auth: GitAuth, created_ns: int
+) -> str:
     """Fetch a repository into an empty directory, which then holds its files, and `.git` where it is kept.
 
     Returns the hash of the commit.
@@ -42,7 +45,7 @@ def check_out(program: GitProgram, source: GitSource, directory: Path, *, create
     can't be one.
     """
     _check(source)
-    git = Git(program, directory, remote=source.remote, userinfo=source.userinfo)
+    git = Git(program, directory, remote=source.remote, auth=auth)
     fetched = _fetch(git, source)
     _check_commit(source, fetched)
     git.run(["checkout", "-q", "--force", "--detach", fetched.commit, "--"], doing="check out the files")

@@ -119,7 +119,7 @@ def os_errors(doing: str) -> Iterator[None]:
 
 
 def _new_file_beside(target: Path) -> Path | None:
-    """An empty file to take the target's place; None where the target is there, but its directory takes none."""
+    """An empty file to take the target's place; None where only the target can be written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from knarr.build.git_program import GitProgram
 from knarr.build.git_source import check_out, find_subdir
+from knarr.build.remote_auth import RemoteAuth
 from knarr.dockerfile.add_sources import AddSource
 from knarr.dockerfile.remote_sources import GitSource, HttpSource
 from knarr.errors import OutputError
@@ -28,11 +29,18 @@ class RemoteSources:
     """Fetches what ADD names; connections are opened when there is something to fetch."""
 
     def __init__(
-        self, client: Client, git: GitProgram, work_dir: Path, *, limit_bytes: int = MAX_DOWNLOAD_BYTES
+        self,
+        client: Client,
+        git: GitProgram,
+        work_dir: Path,
+        *,
+        auth: RemoteAuth | None = None,
+        limit_bytes: int = MAX_DOWNLOAD_BYTES,
     ) -> None:
         self._client = client
         self._git = git
         self._work_dir = work_dir
+        self._auth = auth or RemoteAuth()
         self._limit_bytes = limit_bytes
 
     def fetch(self, sources: Sequence[AddSource], *, created_ns: int, unpack: bool) -> "FetchedSources":
@@ -77,7 +85,7 @@ class RemoteSources:
                 client,
                 source.url,
                 path,
-                userinfo=source.userinfo,
+                authorization=self._auth.of_download(source.url, source.userinfo),
                 checksum=checksum,
                 limit_bytes=self._limit_bytes,
             )
@@ -90,7 +98,8 @@ class RemoteSources:
         self, source: GitSource, path: Path, created_ns: int, exits: ExitStack
     ) -> tuple[TreeSource, str]:
         path.mkdir(0o755)
-        commit = check_out(self._git, source, path, created_ns=created_ns)
+        auth = self._auth.of_repository(source.remote, source.userinfo)
+        commit = check_out(self._git, source, path, auth=auth, created_ns=created_ns)
         root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         exits.callback(os.close, root_fd)
         tree = exits.enter_context(DirTree(root_fd))

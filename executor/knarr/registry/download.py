@@ -25,9 +25,12 @@ MAX_DOWNLOAD_BYTES = 10 * 1024**3
 _MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GZIP_WINDOW = 31
+_WANTS_CREDENTIALS = (
+    "it wants credentials: for ADD, --secret id=HTTP_AUTH_TOKEN_HOST,src=FILE has a token"
+)
 _STATUS_HINTS = {
-    401: "it wants credentials: fetch the file in a step before the build, and COPY it",
-    403: "it wants credentials: fetch the file in a step before the build, and COPY it",
+    401: _WANTS_CREDENTIALS,
+    403: _WANTS_CREDENTIALS,
     404: "check the URL",
     410: "check the URL: the file has been taken away",
     429: "the server limits requests: wait, or use a mirror",
@@ -48,20 +51,20 @@ def download(
     url: str,
     path: Path,
     *,
-    userinfo: str = "",
+    authorization: str = "",
     checksum: Digest | None = None,
     limit_bytes: int = MAX_DOWNLOAD_BYTES,
 ) -> Download:
     """Write what a URL gives to a new file; no file is left where that fails.
 
-    `userinfo` (`user[:password]`, percent-encoded) goes to the URL's own origin and nowhere else. Follows
+    `authorization`, the value of that header, goes to the URL's own origin and nowhere else. Follows
     redirects, ten at most, never from https to http. Begins again where a connection breaks. Raises
     ContextError, CorruptError for another checksum, OutputError where the file can't be written.
     """
     backoff = Backoff(client.policy)
     while True:
         try:
-            return _attempt(client, url, path, userinfo, checksum, limit_bytes)
+            return _attempt(client, url, path, authorization, checksum, limit_bytes)
         except ConnectionFaultError as fault:
             wait_s = backoff.next_wait() if fault.is_transient else None
             if wait_s is None:
@@ -72,9 +75,9 @@ def download(
 
 
 def _attempt(
-    client: Client, url: str, path: Path, userinfo: str, checksum: Digest | None, limit_bytes: int
+    client: Client, url: str, path: Path, authorization: str, checksum: Digest | None, limit_bytes: int
 ) -> Download:
-    response = _open(client, url, userinfo)
+    response = _open(client, url, authorization)
     try:
         _check_status(response, url)
         written = _write(_limited(_decoded(response), url, limit_bytes), path, checksum)
@@ -90,11 +93,11 @@ def _attempt(
     return Download(size, _mtime_ns(response.headers.get("last-modified")), digest)
 
 
-def _open(client: Client, url: str, userinfo: str) -> Response:
+def _open(client: Client, url: str, authorization: str) -> Response:
     """The first answer that is no redirect."""
     at = url
     for _ in range(_MAX_REDIRECTS + 1):
-        headers = _authorization(userinfo) if userinfo and same_origin(at, url) else {}
+        headers = {"Authorization": authorization} if authorization and same_origin(at, url) else {}
         parts = urlsplit(at)
         request = Request(
             "GET",
@@ -130,10 +133,11 @@ def _fault_hint(error: NoAnswerError) -> str:
     return "SSL_CERT_FILE names the certificates to trust; http and https must not be mixed up"
 
 
-def _authorization(userinfo: str) -> dict[str, str]:
+def basic_authorization(userinfo: str) -> str:
+    """The header's value for `user[:password]`, percent-encoded as in a URL (RFC 7617)."""
     user, _, password = userinfo.partition(":")
     token = base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()
-    return {"Authorization": f"Basic {token}"}
+    return f"Basic {token}"
 
 
 def _check_status(response: Response, url: str) -> None:

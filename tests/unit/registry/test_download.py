@@ -11,7 +11,7 @@ import pytest
 from knarr.errors import ContextError, CorruptError
 from knarr.oci.digest import Digest
 from knarr.registry.client import Client
-from knarr.registry.download import Download, download
+from knarr.registry.download import Download, basic_authorization, download
 from knarr.registry.hosts import HostRules
 from knarr.registry.transport import Timeouts
 from support.faulty_registry import Answer, Asked, FaultyRegistry
@@ -79,11 +79,16 @@ def test_checksum(client: Client, tmp_path: Path, algorithm: str) -> None:
 def test_refused(client: Client, tmp_path: Path, answer: Answer) -> None:
     with FaultyRegistry(lambda asked: answer) as server:
         with pytest.raises(ContextError) as caught:
-            download(client, f"http://{server.host}/f?token=secret", tmp_path / "f", userinfo="me:hidden")
+            download(
+                client,
+                f"http://{server.host}/f?token=covert",
+                tmp_path / "f",
+                authorization=basic_authorization("me:hidden"),
+            )
         assert len(server.asked) <= 11
     assert f"http://{server.host}/f" in str(caught.value)
     assert caught.value.hint
-    assert "secret" not in str(caught.value)
+    assert "covert" not in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert not (tmp_path / "f").exists()
 
@@ -95,7 +100,12 @@ def test_credentials_stay_with_their_origin(client: Client, tmp_path: Path) -> N
             "/g": Answer(307, headers={"Location": f"http://{other.host}/h"}),
         }
         with FaultyRegistry(by_path(answers)) as server:
-            download(client, f"http://{server.host}/f", tmp_path / "f", userinfo="me:p%40w")
+            download(
+                client,
+                f"http://{server.host}/f",
+                tmp_path / "f",
+                authorization=basic_authorization("me:p%40w"),
+            )
             assert [asked.headers.get("authorization") for asked in server.asked] == [AUTH, AUTH]
         assert "authorization" not in other.asked[0].headers
     assert (tmp_path / "f").read_bytes() == BODY
