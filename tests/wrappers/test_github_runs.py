@@ -1,6 +1,7 @@
 """Workflows that use the actions by OWNER/knarr/github-actions/NAME@v1, run by act."""
 
 import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -96,15 +97,25 @@ def test_where_the_executor_is_there(project: Path, actions: Path, registry: Reg
         ),
         SHOW,
     )
-    done = run_act(project, actions=actions, variables={"HOST": registry.host}, environment={})
+    subjects = project.parent / "subjects"
+    subjects.write_text("dist/app\n")
+    done = run_act(
+        project,
+        actions=actions,
+        variables={"HOST": registry.host},
+        environment={"GITHUB_ARTIFACTS": str(subjects)},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     manifest = json.loads(registry.get("team/app/manifests/2", {"Accept": MANIFEST}))
     config = json.loads(registry.get(f"team/app/blobs/{manifest['config']['digest']}"))
     assert config["config"]["Labels"]["text"] == "a; `id`"
-    index = json.loads(registry.get("team/app/manifests/index", {"Accept": INDEX}))
-    (entry,) = index["manifests"]
+    data = registry.get("team/app/manifests/index", {"Accept": INDEX})
+    (entry,) = json.loads(data)["manifests"]
     assert f"digest={entry['digest']}" in done.stdout
     assert "Summary - ### " in done.stdout
+    name = f"oci://{registry.host}/team/app"
+    index_digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    assert subjects.read_text() == f"dist/app\n{name}@{entry['digest']}\n{name}@{index_digest}\n"
 
 
 @pytest.mark.docker
@@ -129,15 +140,19 @@ def test_with_docker(
         "extra-args": "--registry-map=docker.io=${{ vars.BASES }}\n--insecure\n--insecure-pull",
     }
     _write_workflow(project, _use("build", given), SHOW, {"run": "cat made/layout/index.json"})
+    subjects = project.parent / "subjects"
+    subjects.touch()
     done = run_act(
         project,
         actions=actions,
         variables={"HOST": closed.host, "BASES": base_registry.host},
-        environment={"DOCKER_HOST": engine.url},
+        environment={"DOCKER_HOST": engine.url, "GITHUB_ARTIFACTS": str(subjects)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert _top_layer(closed, "github/run") == ["sum"]
     assert "digest=sha256:" in done.stdout
+    assert subjects.read_text().startswith(f"oci://{closed.host}/github/run@sha256:")
+    assert "Summary - ### " in done.stdout
     assert '"manifests"' in done.stdout
 
 

@@ -85,6 +85,12 @@ def image_references(result: BuildResult) -> str | None:
     return ",".join(dict.fromkeys(str(name.with_digest(result.digest)) for name in result.names))
 
 
+def github_artifacts(result: BuildResult) -> str | None:
+    """Subjects that actions/attest finds by itself: every repository that was pushed to, a line each."""
+    references = image_references(result)
+    return _lines(f"oci://{each}" for each in references.split(",")) if references else None
+
+
 def dotenv(result: BuildResult) -> str:
     """Variables a line each, for GitLab's `artifacts:reports:dotenv`.
 

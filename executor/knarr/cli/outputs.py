@@ -120,6 +120,9 @@ def read_output_files(
         yield from _tekton_result(pair, directory)
     if flags.github_output:
         yield _github_output(environment)
+        if environment.get("GITHUB_ARTIFACTS"):
+            path = Path(environment["GITHUB_ARTIFACTS"]).absolute()
+            yield OutputFile("GITHUB_ARTIFACTS", path, results.github_artifacts, append=True)
     if environment.get("BUILDER_OUTPUT"):
         path = directory / environment["BUILDER_OUTPUT"] / "images"
         yield OutputFile("BUILDER_OUTPUT", path, results.cloud_build_images)

@@ -95,6 +95,13 @@ def test_github_output() -> None:
     assert json.loads(values["metadata"])["containerimage.digest"] == DIGEST
 
 
+def test_github_artifacts() -> None:
+    assert results.github_artifacts(PUSHED) == (
+        f"oci://docker.io/library/x@{DIGEST}\noci://registry.test:5000/a/b@{DIGEST}\n"
+    )
+    assert results.github_artifacts(KEPT) is None
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
