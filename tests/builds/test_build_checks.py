@@ -56,6 +56,20 @@ def test_build_argument_counts_instead_of_the_directive(context: Path) -> None:
     assert "warning: " not in err
 
 
+@pytest.mark.parametrize(
+    ("image", "warnings"),
+    [
+        ("docker/dockerfile:1.7-labs", []),
+        ("example.com/foo:1", ["the file is read as a Dockerfile, not by the frontend example.com/foo:1"]),
+    ],
+)
+def test_another_frontend_is_told(context: Path, image: str, warnings: list[str]) -> None:
+    (context / "Dockerfile").write_text(f"# syntax={image}\nFROM scratch AS builder\nENV a=b\n")
+    status, err = build(context)
+    assert status == 0, err
+    assert [line.partition("warning: ")[2] for line in err.splitlines() if "warning: " in line] == warnings
+
+
 def build_on(registry: Registry, context: Path, text: str) -> tuple[int, list[str]]:
     (context / "Dockerfile").write_text(text)
     arguments = [

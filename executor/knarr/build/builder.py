@@ -36,6 +36,7 @@ from knarr.build.root import StageRoot
 from knarr.build.sources import BuildSources
 from knarr.build.stage import Settings, StageBuild, located
 from knarr.build.stage_runner import StageRunner
+from knarr.dockerfile.frontend import frontend_warning
 from knarr.dockerfile.instructions import Run
 from knarr.dockerfile.parser import Dockerfile, parse
 from knarr.dockerfile.remote_sources import without_credentials
@@ -43,7 +44,7 @@ from knarr.dockerfile.stages import PlannedStage
 from knarr.errors import KnarrError
 from knarr.layers.tar_read import read_members
 from knarr.oci.digest import Digest
-from knarr.progress import BuildPlanned, BuiltLayer, ImageBuilt, Reporter, Silent, SourceRead
+from knarr.progress import BuildPlanned, BuiltLayer, ImageBuilt, Note, Reporter, Silent, SourceRead
 from knarr.registry.client import Client
 from knarr.store import Store
 
@@ -119,6 +120,9 @@ def _read(request: BuildRequest, reporter: Reporter) -> tuple[BuildRequest, Dock
     data = read_dockerfile(request.dockerfile)
     text = without_credentials(data.decode("utf-8", "replace"))
     reporter.report(SourceRead(str(request.dockerfile), text))
+    warning = frontend_warning(text, request.build_args)
+    if warning is not None:
+        reporter.report(Note(warning, "warning"))
     dockerfile = parse(data, file=request.dockerfile.name)
     return replace(request, epoch_s=source_date_epoch(request, dockerfile)), dockerfile
 

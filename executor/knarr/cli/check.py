@@ -15,6 +15,7 @@ from knarr.dockerfile.checks import by_line, check_file, check_stages
 from knarr.dockerfile.checks_options import CheckOptions, violation
 from knarr.dockerfile.checks_rules import Finding
 from knarr.dockerfile.checks_walk import CheckContext
+from knarr.dockerfile.frontend import frontend_warning
 from knarr.dockerfile.ignore import IgnorePatterns
 from knarr.dockerfile.parser import Dockerfile, parse
 from knarr.dockerfile.scope import global_scope
@@ -46,6 +47,9 @@ def _check(flags: CheckFlags) -> int:
     path = find_dockerfile(flags.dockerfile, context, Path.cwd())
     data, ignore = read_dockerfile(path), read_ignore_patterns(path, context)
     build_args = parse_build_args(flags.build_arg, os.environ)
+    warning = frontend_warning(data.decode("utf-8", "replace"), build_args)
+    if warning is not None:
+        print(f"warning: {warning}", file=sys.stderr)
     result, options = _examine(data, path.name, ignore, build_args, flags.target or None)
     sys.stdout.write(render(result))
     if result.error is not None:

@@ -71,6 +71,9 @@ def test_text_shows_no_credentials(context: Path, check: Check) -> None:
 def test_text_without_findings(context: Path, check: Check) -> None:
     (context / "Dockerfile").write_text("FROM scratch\n")
     assert check(["context"]) == (0, "Check complete, no warnings found.\n", "")
+    warning = "warning: the file is read as a Dockerfile, not by the frontend a/b\n"
+    flags = ["--build-arg=BUILDKIT_SYNTAX=a/b"]
+    assert check(["context", *flags]) == (0, "Check complete, no warnings found.\n", warning)
 
 
 def test_json(context: Path, check: Check) -> None:
