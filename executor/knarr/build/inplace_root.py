@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from knarr.build import own_root
@@ -249,13 +249,27 @@ class InplaceRoot:
             process(self._root)
         covered = frozenset(self._shared.covered)
         after = self._take(covered)
-        items = changes(_without(before, covered), self._root_fd, after)
+        items = self._of_the_image(changes(_without(before, covered), self._root_fd, after))
         for item in items:
             if not name_of(item.entry.path).startswith(WHITEOUT_PREFIX):
                 self._protection.describe(item.entry.path)
         if not covered:
             self._scan = after
         return items
+
+    def _of_the_image(self, items: Sequence[LayerItem]) -> list[LayerItem]:
+        """Without directories that the image has no part in, but where a step has put something into one."""
+        used = {
+            str(above)
+            for item in items
+            if not self._protection.is_ghost(item.entry.path)
+            for above in PurePosixPath(item.entry.path).parents
+        }
+        return [
+            item
+            for item in items
+            if item.entry.path in used or not self._protection.is_ghost(item.entry.path)
+        ]
 
     def close(self) -> None:
         """Close what is open; the directory stays as it is."""

@@ -213,6 +213,18 @@ def test_changes_leave_out_what_is_protected(container: Container) -> None:
     assert root.tree().children("deep") == ["file"]
 
 
+def test_a_directory_that_the_image_lacks_is_no_change(container: Container) -> None:
+    root = container.image("etc/passwd")
+
+    def touch(at: Path) -> None:
+        for name in ("deep", "etc"):
+            os.utime(at / name, (1, 1))
+
+    assert paths(root.run(running(touch))) == ["etc"]
+    root.run(running(lambda at: (at / "deep/file").touch()))
+    assert paths(root.run(running(lambda at: os.utime(at / "deep", (1, 1))))) == ["deep"]
+
+
 def test_a_known_layer_is_no_change_of_the_next_step(container: Container) -> None:
     root = container.image("a")
     root.run(lambda _: None)
