@@ -76,7 +76,7 @@ class Publisher:
             self._attempt(repository, partial(self._upload, repository, image, config))
         for destination in self._destinations:
             self._client.reporter.report(Pushing(str(destination)))
-            self._attempt(destination, partial(self._tag, destination, image, config))
+            self._attempt(destination, partial(self._tag, destination, image))
 
     def _attempt(self, destination: Reference, act: Callable[[int], None]) -> None:
         attempt(self._client, self._client.policy.extra_pushes, f"push {destination}", act)
@@ -91,7 +91,7 @@ class Publisher:
                 uploader.submit(descriptor, self._source(image, descriptor))
             uploader.wait()
 
-    def _tag(self, destination: Reference, image: FinishedImage, config: Descriptor, _number: int) -> None:
+    def _tag(self, destination: Reference, image: FinishedImage, _number: int) -> None:
         media_type = image.descriptor.media_type
         try:
             put_manifest(self._client, destination, image.manifest, media_type)

@@ -27,6 +27,7 @@ from knarr.dockerfile.instructions import (
 from knarr.errors import DockerfileError
 
 _AnyInstruction = TypeVar("_AnyInstruction", bound=Instruction)
+_Transfer = TypeVar("_Transfer", bound=Add | Copy)
 _Word = Callable[[str], str]
 
 
@@ -49,24 +50,9 @@ def _substitute(
         case Env() | Label():
             return replace(instruction, pairs=tuple(_pair(pair, word) for pair in instruction.pairs))
         case Add():
-            return replace(
-                instruction,
-                sources=tuple(word(source) for source in instruction.sources),
-                files=tuple(_file(file, env) for file in instruction.files),
-                destination=word(instruction.destination),
-                chown=_optional(instruction.chown, word),
-                chmod=_optional(instruction.chmod, word),
-                checksum=_optional(instruction.checksum, word),
-            )
+            return replace(_files(instruction, word, env), checksum=_optional(instruction.checksum, word))
         case Copy():
-            return replace(
-                instruction,
-                sources=tuple(word(source) for source in instruction.sources),
-                files=tuple(_file(file, env) for file in instruction.files),
-                destination=word(instruction.destination),
-                chown=_optional(instruction.chown, word),
-                chmod=_optional(instruction.chmod, word),
-            )
+            return _files(instruction, word, env)
         case Expose():
             ports = (port for text in instruction.ports for port in expand_words(text, env, escape=escape))
             return replace(instruction, ports=tuple(ports))
@@ -80,6 +66,17 @@ def _substitute(
             return replace(instruction, path=word(instruction.path))
         case _:
             return instruction
+
+
+def _files(instruction: _Transfer, word: _Word, env: Mapping[str, str]) -> _Transfer:
+    return replace(
+        instruction,
+        sources=tuple(word(source) for source in instruction.sources),
+        files=tuple(_file(file, env) for file in instruction.files),
+        destination=word(instruction.destination),
+        chown=_optional(instruction.chown, word),
+        chmod=_optional(instruction.chmod, word),
+    )
 
 
 def _pair(pair: KeyValue, word: _Word) -> KeyValue:

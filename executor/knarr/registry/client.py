@@ -103,32 +103,28 @@ class Client:
         """One for hosts that are no registries: no credentials, and certificates are checked whatever was
         said of registries. The caller closes it.
         """
-        client = Client(
-            rules=HostRules(
-                system_ca_file=self.rules.system_ca_file, added_certificates=self.rules.added_certificates
-            ),
-            proxies=self._proxies,
-            policy=self.policy,
-            timeouts=self._timeouts,
-            reporter=self.reporter,
-            sleep=self.sleep,
-            clock=self.clock,
-            wall_clock=self._wall_clock,
+        rules = HostRules(
+            system_ca_file=self.rules.system_ca_file, added_certificates=self.rules.added_certificates
         )
-        client._transport.trusted = self._transport.trusted
-        return client
+        return self._alike(rules, None, self.policy, self._timeouts)
 
     def for_cache(self, *, patient: bool) -> "Client":
         """One for a repository that the build can do without: read where it is written, no mirrors.
 
         Without `patient` it is for questions whose answer is worth no long wait. The caller closes it.
         """
+        policy, timeouts = (self.policy, self._timeouts) if patient else (_HASTY_POLICY, _HASTY_TIMEOUTS)
+        return self._alike(self.rules.for_cache(), self._credentials, policy, timeouts)
+
+    def _alike(
+        self, rules: HostRules, credentials: CredentialStore | None, policy: RetryPolicy, timeouts: Timeouts
+    ) -> "Client":
         client = Client(
-            rules=self.rules.for_cache(),
-            credentials=self._credentials,
+            rules=rules,
+            credentials=credentials,
             proxies=self._proxies,
-            policy=self.policy if patient else _HASTY_POLICY,
-            timeouts=self._timeouts if patient else _HASTY_TIMEOUTS,
+            policy=policy,
+            timeouts=timeouts,
             reporter=self.reporter,
             sleep=self.sleep,
             clock=self.clock,

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from knarr.errors import ContextError, CorruptError, OutputError, RegistryError
 from knarr.oci.digest import Digest
@@ -25,9 +25,7 @@ MAX_DOWNLOAD_BYTES = 10 * 1024**3
 _MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GZIP_WINDOW = 31
-_WANTS_CREDENTIALS = (
-    "it wants credentials: for ADD, --secret id=HTTP_AUTH_TOKEN_HOST,src=FILE has a token"
-)
+_WANTS_CREDENTIALS = "it wants credentials: for ADD, --secret id=HTTP_AUTH_TOKEN_HOST,src=FILE has a token"
 _STATUS_HINTS = {
     401: _WANTS_CREDENTIALS,
     403: _WANTS_CREDENTIALS,
@@ -98,10 +96,9 @@ def _open(client: Client, url: str, authorization: str) -> Response:
     at = url
     for _ in range(_MAX_REDIRECTS + 1):
         headers = {"Authorization": authorization} if authorization and same_origin(at, url) else {}
-        parts = urlsplit(at)
         request = Request(
             "GET",
-            Endpoint(parts.netloc, f"{parts.scheme}://{parts.netloc}"),
+            Endpoint.of_url(at),
             at,
             f"download {redacted(url)}",
             headers=headers,

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from knarr.errors import UsageError
 from knarr.oci.reference import DOCKER_HUB, normalise_registry
@@ -43,6 +44,12 @@ class Endpoint:
     is_mirror: bool = False
     verify: bool = True
     """Whether certificates are checked, here and where it sends us; a host's rules may say no too."""
+
+    @classmethod
+    def of_url(cls, url: str) -> "Endpoint":
+        """The host of a URL that is no registry's."""
+        parts = urlsplit(url)
+        return cls(parts.netloc, f"{parts.scheme}://{parts.netloc}")
 
     def repository(self, name: str) -> str:
         """What a repository is called here."""

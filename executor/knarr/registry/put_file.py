@@ -1,7 +1,6 @@
 """Uploads of small texts to URLs that take them by PUT, such as presigned ones of an object store."""
 
 import io
-from urllib.parse import urlsplit
 
 from knarr.errors import CorruptError, OutputError, RegistryError
 from knarr.registry.client import Client
@@ -17,10 +16,9 @@ def put_file(client: Client, url: str, data: bytes, *, media_type: str) -> None:
 
     Raises OutputError. Messages have no part of the URL that may be a signature.
     """
-    parts = urlsplit(url)
     request = Request(
         "PUT",
-        Endpoint(parts.netloc, f"{parts.scheme}://{parts.netloc}"),
+        Endpoint.of_url(url),
         url,
         f"write to {redacted(url)}",
         headers={"Content-Type": media_type},

@@ -20,7 +20,7 @@ def render_page(record: BuildRecord) -> str:
     totals = Totals.of(record, record.now_s())
     body = element(
         "main",
-        _header(record, totals),
+        _header(record),
         _failure(record),
         _tiles(record, totals),
         _columns(record, totals),
@@ -47,7 +47,7 @@ def _name(record: BuildRecord) -> str:
     return record.image.digest[:19] if record.image is not None else "knarr build"
 
 
-def _header(record: BuildRecord, totals: Totals) -> Markup:
+def _header(record: BuildRecord) -> Markup:
     is_failed = record.failure is not None
     badge = element(
         "span", "failed" if is_failed else "built", class_=f"badge {'bad' if is_failed else 'good'}"

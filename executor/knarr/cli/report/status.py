@@ -14,7 +14,7 @@ def status_lines(record: BuildRecord, now_s: float, width: int) -> list[str]:
     moving = [move for move in record.moves if not move.how]
     lines = [_step(record, now_s, width), *(_move(move, now_s, width) for move in moving[:_MOST_MOVES])]
     if len(moving) > 1:
-        lines.append(_all(record, moving, now_s))
+        lines.append(_all(moving, now_s))
     return [line[: width - 1] for line in lines if line]
 
 
@@ -44,7 +44,7 @@ def _move(move: Move, now_s: float, width: int) -> str:
     return f"{head}{bar}{share:4.0%} of {format_bytes(size)}  {rate}"
 
 
-def _all(record: BuildRecord, moving: list[Move], now_s: float) -> str:
+def _all(moving: list[Move], now_s: float) -> str:
     size = sum(move.transfer.size_bytes for move in moving)
     done = sum(move.done_bytes for move in moving)
     rate = sum(move.done_bytes / max(0.01, move.span.duration_s(now_s)) for move in moving)
