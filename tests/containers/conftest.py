@@ -8,6 +8,7 @@ from scripts.bump_image import image_name
 
 from support.bases import base, cache_directory, push
 from support.docker_engine import Engine
+from support.pipelinerun import PipelineRunner
 from support.podman import Podman
 from support.registry import Registry
 from support.taskrun import TaskRunner, load_task
@@ -46,3 +47,9 @@ def runner(engine: Engine, tmp_path: Path) -> TaskRunner:
     names = [each["default"] for each in fetching if each["name"] in ("GIT_IMAGE", "RCLONE_IMAGE")]
     images = {image_name(): "knarr/executor:debug", **dict.fromkeys(names, "tools")}
     return TaskRunner(engine, tmp_path / "run", images, ["--add-host=registry.test:127.0.0.1"])
+
+
+@pytest.fixture
+def pipelines(runner: TaskRunner, tools: None, tmp_path: Path) -> PipelineRunner:
+    """Runs Tekton's Pipelines, all pods on one node."""
+    return PipelineRunner({"": runner}, tmp_path / "pods")

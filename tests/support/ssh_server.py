@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,19 +25,22 @@ class SshServer:
     """The private key that it takes."""
     known_hosts: str
     """The line of its own key."""
+    process_id: int
 
 
 @contextmanager
-def ssh_server(directory: Path) -> Iterator[SshServer]:
-    """Start one; keys and log are in the directory, which must not be there yet."""
+def ssh_server(directory: Path, *, within: Sequence[str] = (), port: int = 0) -> Iterator[SshServer]:
+    """Start one; keys and log are in the directory, which must not be there yet.
+
+    `within` is a command that runs the one behind it in a place of its own; a port that is not given is any
+    free one.
+    """
     program = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
     assert program is not None, "needs Debian's openssh-server"
     directory.mkdir()
     host_key, key = make_key(directory / "host"), make_key(directory / "user")
     (directory / "authorized").write_text(key.with_suffix(".pub").read_text())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or _free_port()
     settings = {
         "ListenAddress": f"127.0.0.1:{port}",
         "HostKey": str(host_key),
@@ -55,15 +58,17 @@ def ssh_server(directory: Path) -> Iterator[SshServer]:
         _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [program, "-D", "-e", "-f", str(directory / "config")],
+            [*within, program, "-D", "-e", "-f", str(directory / "config")],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
     try:
-        _wait(port, process, directory / "log")
+        _wait(process, directory / "log")
         public = host_key.with_suffix(".pub").read_text().rpartition(" ")[0]
-        yield SshServer(f"ssh://{getpass.getuser()}@127.0.0.1:{port}", key, f"[127.0.0.1]:{port} {public}\n")
+        host = "127.0.0.1" if port == 22 else f"[127.0.0.1]:{port}"
+        address = f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
+        yield SshServer(address, key, f"{host} {public}\n", process.pid)
     finally:
         process.terminate()
         process.wait()
@@ -92,16 +97,19 @@ def ssh_agent(socket_path: Path, key: Path) -> Iterator[Path]:
             agent.terminate()
 
 
-def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait(process: "subprocess.Popen[bytes]", log: Path) -> None:
     end = time.monotonic() + _START_TIMEOUT_S
-    while True:
+    while "Server listening on" not in log.read_text():
         assert process.poll() is None, log.read_text()
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.02)
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.02)
 
 
 def _wait_for_file(path: Path) -> None:

@@ -59,7 +59,7 @@ _HINTS = (
         "use the URL it leads to: GIT_AUTH_HEADER follows no redirect",
     ),
     ("Host key verification failed", "add the host to ~/.ssh/known_hosts of the user who builds"),
-    ("Permission denied", "ssh takes keys from an agent (SSH_AUTH_SOCK) or from ~/.ssh"),
+    ("Permission denied", "ssh takes keys from an agent (--ssh default, or SSH_AUTH_SOCK) or from ~/.ssh"),
     ("cannot run ssh", "install ssh beside git, or use an https URL"),
     ("not found", "check the URL"),
     ("transport", "knarr fetches over git, http, https and ssh only, from submodules too"),

@@ -118,6 +118,7 @@ def _request(
     dockerfile: Path,
     work: Path,
 ) -> BuildRequest:
+    credentials = read_credentials(flags.mounts.secret, flags.mounts.ssh, environment)
     return BuildRequest(
         context=context,
         dockerfile=dockerfile,
@@ -133,12 +134,12 @@ def _request(
         isolation=flags.isolation.isolation,
         force=flags.isolation.force.on,
         contexts=_named_contexts(flags.mounts),
-        credentials=read_credentials(flags.mounts.secret, flags.mounts.ssh, environment),
+        credentials=credentials,
         single_snapshot=flags.snapshots.single_snapshot.on,
         snapshots=snapshot_rules(flags.snapshots),
         cache=read_cache(flags.caching, outputs, Path.cwd()),
         mount_cache_dir=_path(flags.mounts.mount_cache_dir),
-        git=find_git(environment),
+        git=find_git(environment, credentials.agents.get("default")),
         kept=(*named_files(environment), *([Path(flags.log.report).absolute()] if flags.log.report else [])),
     )
 

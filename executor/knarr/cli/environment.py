@@ -87,12 +87,17 @@ def work_directory_parent(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("TMPDIR") or "/var/tmp")
 
 
-def find_git(environment: Mapping[str, str]) -> GitProgram:
-    """The git of PATH with the variables that it may see; SSL_CERT_FILE counts for it too."""
+def find_git(environment: Mapping[str, str], agent: Path | None = None) -> GitProgram:
+    """The git of PATH with the variables that it may see; SSL_CERT_FILE counts for it too.
+
+    `agent` is the socket of an SSH agent, in the place of SSH_AUTH_SOCK.
+    """
     path = shutil.which("git", path=environment.get("PATH", os.defpath))
     passed = {name: environment[name] for name in _GIT_VARIABLES if environment.get(name)}
     if environment.get("SSL_CERT_FILE"):
         passed["GIT_SSL_CAINFO"] = environment["SSL_CERT_FILE"]
+    if agent is not None:
+        passed["SSH_AUTH_SOCK"] = str(agent)
     return GitProgram(Path(path).absolute() if path else None, passed)
 
 

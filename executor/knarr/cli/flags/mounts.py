@@ -18,7 +18,10 @@ class MountFlags:
     ] = ()
     ssh: Annotated[
         tuple[str, ...],
-        value("ssh", "default[=SOCKET] or ID=SOCKET: an agent for RUN --mount=type=ssh; repeatable."),
+        value(
+            "ssh",
+            "default[=SOCKET] or ID=SOCKET: an agent for --mount=type=ssh, default for ADD too; repeatable.",
+        ),
     ] = ()
     build_context: Annotated[
         tuple[str, ...],
