@@ -60,7 +60,7 @@ def _container_root(archive: Path) -> Iterator[Path]:
 
 
 def _traced(root: Path, registry: Registry, trace: Path) -> tuple[int, str]:
-    """Build in there, as root of a namespace of mounts, with the capabilities of a container."""
+    """Build in there, as root in namespaces of its own, with the capabilities of a container."""
     capabilities = ",".join(["-all", *(f"+{name}" for name in DOCKER_CAPABILITIES)])
     script = f"""
         mount --bind {root} {root} && cd {root} || exit 99
@@ -70,7 +70,7 @@ def _traced(root: Path, registry: Registry, trace: Path) -> tuple[int, str]:
             setpriv --bounding-set {capabilities} --inh-caps -all chroot {root} "$@"
     """
     arguments = ["--isolation=inplace", "--no-push", f"--registry-map=docker.io={registry.host}"]
-    command = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh"]
+    command = ["unshare", "--mount", "--uts", "--propagation=private", "sh", "-c", script, "sh"]
     result = subprocess.run(
         [*command, "/kaniko/executor", *arguments, "--oci-layout-path=/kaniko/layout"],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
