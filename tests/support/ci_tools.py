@@ -21,21 +21,35 @@ OWN_PATH = f"{_BIN}:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def run_gitlab(
-    project: Path, arguments: Sequence[str] = (), *, variables: Mapping[str, str] | None = None
+    project: Path,
+    arguments: Sequence[str] = (),
+    *,
+    variables: Mapping[str, str] | None = None,
+    docker_host: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the project's pipeline with the shell of this machine, each job in a directory of its own."""
+    """Run the project's pipeline, each job in a directory of its own.
+
+    Jobs run in containers of their images where Docker is given, by its DOCKER_HOST, with the shell of this
+    machine otherwise.
+    """
     given = [f"--variable={name}={value}" for name, value in (variables or {}).items()]
+    shell = ["--force-shell-executor", "--shell-isolation"]
+    docker = ["--network=host", "--pull-policy=if-not-present", "--helper-image=debian"]
     return subprocess.run(
         [
             _NODE / "node",
             npm_program(_GITLAB_CI_LOCAL, "gitlab-ci-local"),
-            "--force-shell-executor",
-            "--shell-isolation",
+            *(docker if docker_host else shell),
             *given,
             *arguments,
         ],
         cwd=project,
-        env={"PATH": OWN_PATH, "HOME": str(project), "TMPDIR": "/tmp"},
+        env={
+            "PATH": OWN_PATH,
+            "HOME": str(project),
+            "TMPDIR": "/tmp",
+            **({"DOCKER_HOST": docker_host} if docker_host else {}),
+        },
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

@@ -202,26 +202,15 @@ def test_load(project: Path, actions: Path, engine: Engine) -> None:
     assert '"team/loaded:1"' in done.stdout
 
 
-def test_without_a_dockerfile_the_log_says_so_in_one_line(project: Path, actions: Path) -> None:
-    (project / "Dockerfile").unlink()
-    _write_workflow(project, _use("build", {}))
-    done = run_act(project, actions=actions, variables={}, environment={})
-    assert done.returncode != 0
-    assert any("Dockerfile" in line for line in _errors(done.stdout)), done.stdout
-
-
-def test_without_credentials_the_log_says_so(project: Path, actions: Path, closed: Registry) -> None:
+def test_credentials(project: Path, actions: Path, closed: Registry) -> None:
+    """Of variables, and of `docker login`."""
     given = {"push": "true", "tags": "${{ vars.HOST }}/team/app:1", "extra-args": "--insecure"}
     variables = {"KANIKO_127_0_0_1_USER": "user", "KANIKO_127_0_0_1_PASSWORD": "${{ vars.PASSWORD }}"}
     _write_workflow(project, {**_use("build", given), "env": variables})
     host = {"HOST": closed.host}
-    refused = run_act(project, actions=actions, variables=host, environment={})
     by_variables = run_act(project, actions=actions, variables={**host, "PASSWORD": PASSWORD}, environment={})
     _log_in(project, closed.host)
     by_login = run_act(project, actions=actions, variables=host, environment={})
-    assert refused.returncode != 0
-    said = [line for line in _errors(refused.stdout) if "credentials" in line and closed.host in line]
-    assert said, refused.stdout
     assert by_variables.returncode == 0, by_variables.stdout + by_variables.stderr
     assert by_login.returncode == 0, by_login.stdout + by_login.stderr
 

@@ -2,11 +2,7 @@
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,7 @@ import yaml
 from support import gitlab_template
 from support.bases import base, cache_directory, push
 from support.ci_tools import commit, run_gitlab
-from support.docker_engine import Engine, RefusedError
+from support.docker_engine import Engine
 from support.recorded_job import PREDEFINED
 from support.registry import Registry
 
@@ -127,85 +123,6 @@ def test_warming(project: Path, registry: Registry, tmp_path: Path) -> None:
     assert [path.name[:7] for path in (tmp_path / "bases").iterdir() if path.name[0] != "."] == ["sha256:"]
 
 
-@pytest.mark.parametrize("form", ["local", "remote", "component"])
-def test_forms_of_include(project: Path, form: str) -> None:
-    templates = project / "templates"
-    templates.mkdir()
-    shutil.copy(project / "knarr.yml", templates)
-    with _served(project) as url:
-        include = {
-            "local": "knarr.yml",
-            "remote": f"{url}/knarr.yml",
-            "component": "$CI_SERVER_FQDN/$CI_PROJECT_PATH/knarr@$CI_COMMIT_SHA",
-        }
-        pipeline = {"include": [{form: include[form], "inputs": {"name": "other", "stage": "test"}}]}
-        (project / ".gitlab-ci.yml").write_text(yaml.safe_dump(pipeline))
-        commit(project)
-        done = run_gitlab(project, ["--list-json"])
-    assert done.returncode == 0, done.stdout + done.stderr
-    jobs = [(job["name"], job["stage"]) for job in json.loads(done.stdout) if job["when"] != "never"]
-    assert jobs == [("other-build", "test")]
-
-
-@pytest.mark.parametrize(
-    "inputs",
-    [
-        {"image-format": "zip"},
-        {"push": "perhaps"},
-        {"name": "a b; c"},
-        {"cache-ttl": "1h;"},
-        {"matrix": "amd64"},
-    ],
-    ids=lambda inputs: next(iter(inputs)),
-)
-def test_input_of_another_kind_is_refused(project: Path, inputs: dict[str, str]) -> None:
-    _write_pipeline(project, inputs)
-    done = run_gitlab(project, ["--list-json"])
-    assert done.returncode != 0
-    assert next(iter(inputs)) in done.stdout + done.stderr
-
-
-@contextmanager
-def _served(directory: Path) -> Iterator[str]:
-    """The directory's files over HTTP, on this machine alone."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_without_a_dockerfile_the_log_says_so_in_one_line(project: Path, registry: Registry) -> None:
-    (project / "Dockerfile").unlink()
-    _write_pipeline(project, {"tags": f"{registry.host}/team/none:1"})
-    done = run_gitlab(project)
-    assert done.returncode != 0
-    assert any("Dockerfile" in line for line in _errors(done.stdout)), done.stdout
-
-
-def test_without_credentials_the_log_says_so(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    closed = Registry.start(tmp_path_factory.mktemp("closed"), auth=("user", "password"))
-    try:
-        _write_pipeline(
-            project,
-            {"tags": f"{closed.host}/team/app:1", "registry-args": f"--insecure-registry={closed.host}"},
-        )
-        refused = run_gitlab(project)
-        given = {"CI_REGISTRY": closed.host, "CI_REGISTRY_USER": "user", "CI_REGISTRY_PASSWORD": "password"}
-        accepted = run_gitlab(project, variables=given)
-    finally:
-        closed.stop()
-    assert refused.returncode != 0
-    assert f"hint: no credentials for {closed.host}/team/app" in refused.stdout, refused.stdout
-    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
-
-
-def _errors(log: str) -> list[str]:
-    return [line for line in log.splitlines() if "error: " in line]
-
-
 @pytest.mark.docker
 @pytest.mark.root
 def test_a_job_in_the_executor_image(project: Path, engine: Engine, base_registry: Registry) -> None:
@@ -222,19 +139,6 @@ def test_a_job_in_the_executor_image(project: Path, engine: Engine, base_registr
         line.split("=", 1) for line in (project / "knarr-knarr/image.env").read_text().splitlines()
     )
     assert variables["IMAGE_REF"] == f"{host}/gitlab/run@{output.strip()}"
-
-
-@pytest.mark.docker
-@pytest.mark.root
-def test_run_that_is_impossible_in_the_executor_image(project: Path, engine: Engine) -> None:
-    (project / "Dockerfile").write_text("FROM scratch\nRUN true\n")
-    inputs = {"push": False}
-    options = [*_job_options(project, inputs), "--user=1000"]
-    with pytest.raises(RefusedError) as refused:
-        engine.run(IMAGE, ["-c", _script(inputs)], options=options)
-    log = str(refused.value).rpartition(": status ")[2]
-    assert "error: Dockerfile:2: RUN true: " in log
-    assert "hint: run the container as root" in log
 
 
 def _script(inputs: Mapping[str, Any]) -> str:

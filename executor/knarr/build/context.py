@@ -37,7 +37,10 @@ def find_dockerfile(text: str, context: Path, working_directory: Path) -> Path:
             f"the build context {context} is not a directory", hint="name it: knarr build DIRECTORY"
         )
     listed = " nor ".join(str(path) for path in dict.fromkeys(tried[: 2 if text else 1]))
-    raise ContextError(f"no Dockerfile: {listed} is not a file", hint="--dockerfile names it")
+    raise ContextError(
+        f"no Dockerfile: {listed} is not a file",
+        hint="--dockerfile names it: a wrapper's input file, Tekton's parameter DOCKERFILE",
+    )
 
 
 def fetch_dockerfile(url: str, directory: Path, client: Client) -> Path:
