@@ -1,5 +1,6 @@
 """Git contexts of the Task knarr-context, over each protocol, with what it says when it is refused."""
 
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -210,6 +211,29 @@ def test_ssh_refused(fetcher: Fetcher, served: Served, tmp_path: Path) -> None:
         "hint: the workspace ssh-directory needs a key that the server takes"
     )
     assert fetcher.refused({}, URL=url) == unknown
+
+
+@pytest.mark.parametrize("served", ["ssh"], indirect=True)
+def test_ssh_of_the_service_account(fetcher: Fetcher, served: Served, tmp_path: Path) -> None:
+    """What Tekton writes into the home directory, as the user that the step runs as."""
+    files = served.secrets["ssh-directory"]
+    config = "Host 127.0.0.1\n    HostName 127.0.0.1\n    IdentityFile /tekton/home/.ssh/id_git\n"
+    directory = tmp_path / "dot-ssh"
+    directory.mkdir()
+    for name, text in (
+        ("config", config),
+        ("id_git", files["ssh-privatekey"]),
+        ("known_hosts", files["known_hosts"]),
+    ):
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o600)
+        os.chown(directory / name, 65532, 65532)
+    params, workspaces = {"URL": f"{served.address}/app.git"}, {"source": fetcher.source}
+    fetcher.runner.run(CONTEXT, params, workspaces, home_files={".ssh": directory})
+    assert (fetcher.source / "file").read_text() == "main"
+    (directory / "known_hosts").write_text("")
+    with pytest.raises(RefusedError, match="needs the host's key in known_hosts"):
+        fetcher.runner.run(CONTEXT, params, workspaces, home_files={".ssh": directory})
 
 
 def test_then_build(fetcher: Fetcher, base_registry: Registry, tmp_path: Path) -> None:

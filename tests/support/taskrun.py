@@ -59,6 +59,8 @@ class TaskRunner:
         run = _Run(self, checked(spec, _TASK_FIELDS, "the Task"), workspaces, home_files or {})
         variables = {**given_params(spec, params), **run.variables()}
         for step in spec["steps"]:
+            if "ref" in step:
+                checked(step, {"name", "params", "ref", "workspaces"}, f"the step {step['name']}")
             run.step(_merged(spec.get("stepTemplate", {}), step), variables)
         return run.results()
 
