@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -76,9 +77,11 @@ class Registry:
         return self.root / f"data/docker/registry/v2/blobs/{algorithm}/{encoded[:2]}/{encoded}/data"
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
-        """GET something from a registry that has neither TLS nor authentication."""
-        request = urllib.request.Request(f"http://{self.host}/v2/{path}", headers=dict(headers or {}))
-        with urllib.request.urlopen(request, timeout=10) as response:
+        """GET something; a registry with authentication wants its header."""
+        context = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
+        url = f"{'https' if context else 'http'}://{self.host}/v2/{path}"
+        request = urllib.request.Request(url, headers=dict(headers or {}))
+        with urllib.request.urlopen(request, timeout=10, context=context) as response:
             data: bytes = response.read()
         return data
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from support.ci_tools import OWN_PATH, commit, run_act
+from support.connect_proxy import connect_proxy
 from support.docker_engine import Engine
 from support.registry import Registry
 
@@ -190,6 +191,36 @@ def test_in_a_job_container_of_the_executor_image(
     assert _top_layer(base_registry, "github/pod") == ["ran"]
     assert digest in (tmp_path / "temp/output").read_text()
     assert digest[:20].partition(":")[2] in (tmp_path / "temp/summary").read_text()
+
+
+@pytest.mark.docker
+@pytest.mark.root
+def test_certificates_and_a_proxy(
+    project: Path, actions: Path, engine: Engine, base_registry: Registry, company_registry: Registry
+) -> None:
+    """In a container that only the proxy can tell where the registry is."""
+    assert company_registry.ca_file is not None
+    (project / "Dockerfile").write_text('FROM busybox\nRUN test -n "$HTTPS_PROXY"\n')
+    shutil.copy(company_registry.ca_file, project / "company.pem")
+    port = company_registry.host.rpartition(":")[2]
+    given = {
+        "runner": "docker",
+        "executor-image": IMAGE,
+        "push": "true",
+        "tags": f"registry.test:{port}/github/company:1",
+        "ca-file": "company.pem",
+        "extra-args": f"--registry-map=docker.io={base_registry.host}\n"
+        f"--insecure-registry={base_registry.host}",
+    }
+    with connect_proxy({"registry.test": "127.0.0.1"}) as proxy:
+        variables = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "127.0.0.1"}
+        _write_workflow(project, {**_use("build", given), "env": variables})
+        done = run_act(project, actions=actions, variables={}, environment={"DOCKER_HOST": engine.url})
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = json.loads(company_registry.get("github/company/manifests/1", {"Accept": MANIFEST}))
+    config = company_registry.get(f"github/company/blobs/{manifest['config']['digest']}").decode()
+    assert proxy.url not in config
+    assert set(proxy.asked) == {f"registry.test:{port}"}
 
 
 @pytest.mark.docker
