@@ -18,15 +18,6 @@ from support.ssh_server import SshServer, make_key, ssh_agent, ssh_server
 pytestmark = pytest.mark.root
 
 CONTEXT_ERROR, USAGE_ERROR = 4, 2
-PLACE = """\
-import fcntl, os, socket, struct, subprocess, sys
-SIOCSIFFLAGS, IFF_UP = 0x8914, 1
-with socket.socket() as any_socket:
-    fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
-subprocess.run(["mount", "--bind", sys.argv[1], "/etc/passwd"], check=True)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""A network with loopback alone; an /etc/passwd with a user git, that says where ssh finds known hosts."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +56,12 @@ class Bench:
 
     def know(self, text: str) -> None:
         """Write the known hosts of the user."""
-        (self.root / "home/.ssh/known_hosts").write_text(text)
+        (self.server.home / ".ssh/known_hosts").write_text(text)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ssh")
-    (root / "home/.ssh").mkdir(parents=True, mode=0o700)
-    users = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
-    others = [":".join(each) for each in users if each[0] not in ("root", "git")]
-    login = [f"{name}:x:0:0::{root}/home:/bin/sh" for name in ("root", "git")]
-    (root / "passwd").write_text("\n".join([*login, *others, ""]))
     repository = Repository.create(root / "r")
     repository.commit({"file": "one", "dir/inner": "deep"})
     lib = Repository.create(root / "lib")
@@ -90,8 +76,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(root: Path) -> Iterator[SshServer]:
-    own = ["unshare", "--mount", "--net", "--propagation=private", sys.executable, "-c", PLACE]
-    with ssh_server(root / "server", within=[*own, str(root / "passwd")], port=22) as started:
+    with ssh_server(root / "server", own_network=True) as started:
         yield started
 
 
@@ -141,5 +126,5 @@ def test_refused(bench: Bench, agent: Path, tmp_path: Path) -> None:
     unknown = bench.run(line, f"--ssh=default={agent}")
     assert unknown.returncode == CONTEXT_ERROR
     assert "hint: add the host to ~/.ssh/known_hosts of the user who builds" in unknown.stderr
-    assert (bench.root / "home/.ssh/known_hosts").read_text() == ""
+    assert (bench.server.home / ".ssh/known_hosts").read_text() == ""
     assert bench.run(line, "--ssh=default").returncode == USAGE_ERROR

@@ -1,46 +1,57 @@
-"""OpenSSH's server on a port of 127.0.0.1, with keys of its own, and its agent."""
+"""OpenSSH's server on a port of 127.0.0.1, with keys and users of its own, and its agent."""
 
-import getpass
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 _START_TIMEOUT_S = 20.0
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
+_OWN_PLACE = """\
+import fcntl, os, socket, struct, subprocess, sys
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+subprocess.run(["mount", "--bind", sys.argv[1], "/etc/passwd"], check=True)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Loopback is up, in a network of its own too; /etc/passwd is another."""
 
 
 @dataclass(frozen=True)
 class SshServer:
-    """A running server; who has the key may run commands as the user of the tests."""
+    """A running server; who has the key may run commands as its user `git`, who has the rights of root."""
 
     address: str
-    """`ssh://user@host:port`, to be followed by an absolute path."""
+    """`ssh://git@host:port`, to be followed by an absolute path."""
     key: Path
     """The private key that it takes."""
     known_hosts: str
     """The line of its own key."""
+    home: Path
+    """The home directory of root and git, where the server is."""
     process_id: int
 
 
 @contextmanager
-def ssh_server(directory: Path, *, within: Sequence[str] = (), port: int = 0) -> Iterator[SshServer]:
-    """Start one; keys and log are in the directory, which must not be there yet.
+def ssh_server(directory: Path, *, own_network: bool = False) -> Iterator[SshServer]:
+    """Start one; what it needs is in the directory, which must not be there yet.
 
-    `within` is a command that runs the one behind it in a place of its own; a port that is not given is any
-    free one.
+    It has mounts of its own, with an /etc/passwd where git is a user and root's home is another. In a network
+    of its own, with loopback alone, it has the usual port.
     """
     program = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
     assert program is not None, "needs Debian's openssh-server"
-    directory.mkdir()
+    (directory / "home/.ssh").mkdir(parents=True)
     host_key, key = make_key(directory / "host"), make_key(directory / "user")
     (directory / "authorized").write_text(key.with_suffix(".pub").read_text())
-    port = port or _free_port()
+    port = 22 if own_network else _free_port()
     settings = {
         "ListenAddress": f"127.0.0.1:{port}",
         "HostKey": str(host_key),
@@ -54,11 +65,13 @@ def ssh_server(directory: Path, *, within: Sequence[str] = (), port: int = 0) ->
         "AcceptEnv": "GIT_PROTOCOL",
     }
     (directory / "config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-    if os.geteuid() == 0:
-        _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+    _write_users(directory)
+    _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+    unshare = ["unshare", "--mount", "--propagation=private", *(["--net"] if own_network else [])]
+    place = [*unshare, sys.executable, "-c", _OWN_PLACE, str(directory / "passwd")]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*within, program, "-D", "-e", "-f", str(directory / "config")],
+            [*place, program, "-D", "-e", "-f", str(directory / "config")],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -66,12 +79,19 @@ def ssh_server(directory: Path, *, within: Sequence[str] = (), port: int = 0) ->
     try:
         _wait(process, directory / "log")
         public = host_key.with_suffix(".pub").read_text().rpartition(" ")[0]
-        host = "127.0.0.1" if port == 22 else f"[127.0.0.1]:{port}"
-        address = f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
-        yield SshServer(address, key, f"{host} {public}\n", process.pid)
+        host = "127.0.0.1" if own_network else f"[127.0.0.1]:{port}"
+        address = f"ssh://git@127.0.0.1:{port}"
+        yield SshServer(address, key, f"{host} {public}\n", directory / "home", process.pid)
     finally:
         process.terminate()
         process.wait()
+
+
+def _write_users(directory: Path) -> None:
+    users = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
+    others = [":".join(each) for each in users if each[0] not in ("root", "git")]
+    login = [f"{name}:x:0:0::{directory}/home:/bin/sh" for name in ("root", "git")]
+    (directory / "passwd").write_text("\n".join([*login, *others, ""]))
 
 
 def make_key(path: Path) -> Path:
