@@ -1,9 +1,9 @@
 """A source directory copied into a plan."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry, Kind
@@ -39,6 +39,18 @@ class _Pending:
     made: bool
 
 
+class _Step(NamedTuple):
+    """One entry on its way; `inside` is the path relative to the source directory, which patterns see."""
+
+    path: str
+    inside: str
+    target: str
+
+    def into(self, name: str) -> "_Step":
+        """What has this name in this directory."""
+        return _Step(join(self.path, name), join(self.inside, name), join(self.target, name))
+
+
 class CopyWalk:
     """The contents of one source directory on their way to a target that is there.
 
@@ -70,42 +82,50 @@ class CopyWalk:
         """
         entry = self._source.lookup(directory)
         self._refuse_file(target)
-        self._copy_children(directory, "", target)
+        self._copy_below(_Step(directory, "", target))
         if entry is not None:
             self._plan.touch(target, entry.mtime_ns)
         return self._wanted
 
-    def _copy_children(self, directory: str, inside: str, target: str) -> None:
-        for name in self._source.children(directory):
-            self._copy_entry(join(directory, name), join(inside, name), join(target, name))
+    def _copy_below(self, top: _Step) -> None:
+        """Copy what is in a directory. Without recursion: an image may have any depth."""
+        levels = [self._steps_in(top)]
+        while levels:
+            step = next(levels[-1], None)
+            if step is None:
+                levels.pop()
+                if levels:
+                    self._above.pop()
+            elif self._copy_entry(step):
+                levels.append(self._steps_in(step))
 
-    def _copy_entry(self, path: str, inside: str, target: str) -> None:
-        """`inside` is the path relative to the source directory: what patterns see."""
-        excluded = self._exclude is not None and self._exclude.excludes(inside)
-        included = not excluded and (self._pattern is None or self._pattern.includes(inside))
-        if not included and not self._may_include_below(inside):
-            return
-        entry = self._source.lookup(path)
+    def _steps_in(self, directory: _Step) -> Iterator[_Step]:
+        return map(directory.into, self._source.children(directory.path))
+
+    def _copy_entry(self, step: _Step) -> bool:
+        """Copy one entry; true for a directory to go into, which is the last of those above then."""
+        excluded = self._exclude is not None and self._exclude.excludes(step.inside)
+        included = not excluded and (self._pattern is None or self._pattern.includes(step.inside))
+        if not included and not self._may_include_below(step.inside):
+            return False
+        entry = self._source.lookup(step.path)
         if entry is None:
-            return
+            return False
         if entry.kind is Kind.DIRECTORY:
-            self._copy_directory(entry, inside, target, included=included)
-        elif included:
+            if included:
+                self._make_above()
+                self._put_directory(entry, step.target)
+            self._above.append(_Pending(entry, step.target, made=included))
+            return True
+        if included:
             self._make_above()
-            self._copy_file(entry, target)
+            self._copy_file(entry, step.target)
+        return False
 
     def _may_include_below(self, inside: str) -> bool:
         if self._exclude is not None and not self._exclude.may_include_below(inside):
             return False
         return self._pattern is None or self._pattern.may_include_below(inside)
-
-    def _copy_directory(self, entry: Entry, inside: str, target: str, *, included: bool) -> None:
-        if included:
-            self._make_above()
-            self._put_directory(entry, target)
-        self._above.append(_Pending(entry, target, made=included))
-        self._copy_children(entry.path, inside, target)
-        self._above.pop()
 
     def _make_above(self) -> None:
         """Make the directories that were held back; one that is there takes the source's mode only."""

@@ -242,19 +242,30 @@ class _Builder:
         return copied
 
     def _hide_below(self, directory: _Node) -> None:
-        for name in list(_children(directory)):
-            self._hide(directory, name)
+        """Remove what the layers below have in it; without recursion, since it may have any depth."""
+        waiting = [directory]
+        while waiting:
+            directory = waiting.pop()
+            for name in list(_children(directory)):
+                if self._hide_one(directory, name):
+                    waiting.append(_children(directory)[name])
 
     def _hide(self, directory: _Node, name: str) -> None:
         """Remove what the layers below have at this name; what this layer has to do with stays."""
+        if self._hide_one(directory, name):
+            self._hide_below(_children(directory)[name])
+
+    def _hide_one(self, directory: _Node, name: str) -> bool:
+        """The same, but true for a directory of this layer's, which is to be looked into."""
         children = _children(directory)
         node = children.get(name)
         if node is None:
-            return
+            return False
         if id(node) in self._own:
-            self._hide_below(node)
-        elif (id(directory), name) not in self._added:
+            return True
+        if (id(directory), name) not in self._added:
             del children[name]
+        return False
 
     def _lookup(self, path: str) -> Entry | None:
         node = _find(self.root, path)

@@ -265,3 +265,12 @@ def test_a_name_that_means_a_deletion_is_refused(tmp_path: Path) -> None:
     with open_tree("directory", ["f d/.wh.x =1"], tmp_path / "source") as source:
         with pytest.raises(ContextError, match="means a deletion"):
             plan_copy(request_of(["d", "/o"], "/"), source, EmptyTree())
+
+
+def test_a_source_of_any_depth(tmp_path: Path) -> None:
+    """A path of a layer may be 4095 bytes long: two thousand directories, more than Python's stack takes."""
+    deep = "/".join(["d"] * 2000)
+    source = layer_tree([f"f {deep}/x =1", "f e =2"], tmp_path)
+    request = request_of(["--from=stage", "/", "/to/"], "/")
+    items = plan_copy(request, source, EmptyTree())
+    assert {f"to/{deep}/x", "to/e"} <= entries(items).keys()

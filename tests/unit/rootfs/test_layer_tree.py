@@ -256,3 +256,12 @@ def test_memory_of_a_large_tree(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert tree.lookup("usr/share/doc0/file1") is not None
     assert used / 20_000 < 600, "bytes an entry"
+
+
+def test_layers_of_any_depth(tmp_path: Path) -> None:
+    """Two thousand directories, the most that a path has room for, cleared but for what is the layer's own."""
+    deep = "/".join(["d"] * 2000)
+    tree = layered(tmp_path, [f"f {deep}/x =1"], [f"f {deep}/y =2", "f .wh..wh..opq ="])
+    assert tree.children(deep) == ["y"]
+    tree = tree.with_items(items_of([f"f {deep}/z =3", "f .wh.d ="]))
+    assert tree.children(deep) == ["z"]
