@@ -1,67 +1,18 @@
 """Each flag about registries, by what a registry sees of it."""
 
-import base64
-import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from knarr.cli.command import Command
-from knarr.cli.flags.registries import RegistryFlags
-from knarr.cli.registries import open_client
-from knarr.errors import AuthError, RegistryError, UsageError
-from knarr.oci.digest import Digest
-from knarr.oci.platform import Platform
+from knarr.errors import RegistryError, UsageError
 from knarr.oci.reference import Reference
-from knarr.progress import Note
-from knarr.registry.client import Client
-from knarr.registry.image import ResolvedImage
-from knarr.registry.push import check_push, push_image
-from knarr.registry.resolve import resolve
-from support.faulty_registry import Answer, Asked, FaultyRegistry
+from knarr.registry.push import check_push
+from support.faulty_registry import Answer, FaultyRegistry
 from support.registry import Registry, make_certificates
-from support.registry_images import Events, SmallImage
-
-IMAGE = SmallImage.of(b"layer one")
-OTHER = SmallImage.of(b"layer two")
-USER = {"KANIKO_127_0_0_1_USER": "sailor", "KANIKO_127_0_0_1_PASSWORD": "correct horse"}
-
-
-@dataclass
-class Opened:
-    """A client of some flags, with what it reported and how long it would have slept."""
-
-    client: Client
-    events: Events
-    waits_s: list[float]
-
-    def push(self, name: str, image: SmallImage = IMAGE) -> Digest:
-        return push_image(self.client, Reference.parse(name), image.manifest, image.source)
-
-    def pull(self, name: str) -> ResolvedImage:
-        return resolve(self.client, Reference.parse(name), Platform.normalised("linux", "amd64"))
-
-    @property
-    def notes(self) -> list[str]:
-        return [event.text for event in self.events.events if isinstance(event, Note)]
-
-
-def opened(*arguments: str, environment: Mapping[str, str] | None = None) -> Opened:
-    given: list[RegistryFlags] = []
-
-    def handler(flags: RegistryFlags) -> int:
-        """Take the flags."""
-        given.append(flags)
-        return 0
-
-    Command("test", (RegistryFlags,), handler).run(arguments)
-    events = Events()
-    found = Opened(open_client(environment or {}, events, given[0]), events, [])
-    found.client.sleep = found.waits_s.append
-    return found
+from support.registry_flags import IMAGE, USER, Served, opened
 
 
 @dataclass(frozen=True)
@@ -74,36 +25,6 @@ class Certificates:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(*make_certificates(tmp_path_factory.mktemp("certificates")))
-
-
-class Served:
-    """A registry that has one image and takes any."""
-
-    def __init__(self, image: SmallImage) -> None:
-        self.image = image
-        self.manifest_answers: list[Answer] = []
-
-    def __call__(self, asked: Asked) -> Answer:
-        path = asked.path.partition("?")[0]
-        if "/manifests/" in path:
-            return self._manifest(asked)
-        if "/blobs/uploads/" in path and asked.method == "POST":
-            return Answer(202, headers={"Location": f"{path}1"})
-        if "/blobs/uploads/" in path:
-            return Answer(201 if asked.method == "PUT" else 204)
-        blob = self.image.blobs.get(Digest.parse(path.rpartition("/")[2]))
-        return Answer(404) if blob is None else Answer(200, blob)
-
-    def _manifest(self, asked: Asked) -> Answer:
-        if self.manifest_answers:
-            return self.manifest_answers.pop(0)
-        if asked.method == "PUT":
-            return Answer(201)
-        headers = {
-            "Content-Type": self.image.manifest.media_type,
-            "Docker-Content-Digest": str(self.image.descriptor.digest),
-        }
-        return Answer(200, self.image.manifest.to_bytes(), headers)
 
 
 @pytest.fixture
@@ -301,102 +222,3 @@ def test_no_retry_unless_said() -> None:
         with found.client, pytest.raises(RegistryError):
             found.pull(f"{served.host}/a")
         assert (len(served.asked), found.waits_s) == (1, [])
-
-
-def _immutable(status: int, code: str, message: str) -> Served:
-    refused = Answer(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode())
-
-    class Immutable(Served):
-        def _manifest(self, asked: Asked) -> Answer:
-            return refused if asked.method == "PUT" else super()._manifest(asked)
-
-    return Immutable(OTHER)
-
-
-IMMUTABLE = [
-    (400, "TAG_INVALID", "cannot be overwritten because the tag is immutable"),
-    (412, "PRECONDITION", "configured as immutable"),
-    (409, "CONFLICT", ""),
-    (403, "DENIED", "tag is immutable"),
-]
-
-
-@pytest.mark.parametrize(("status", "code", "message"), IMMUTABLE)
-def test_immutable_tag_is_left_with_a_warning(status: int, code: str, message: str) -> None:
-    with FaultyRegistry(_immutable(status, code, message)) as served:
-        found = opened("--push-ignore-immutable-tag-errors")
-        with found.client:
-            found.push(f"{served.host}/a:1")
-    assert any("can't be moved and is left as it is" in note for note in found.notes)
-    assert all(type(event).__name__ != "Pushed" for event in found.events.events)
-
-
-@pytest.mark.parametrize(
-    ("flag", "status", "code", "message"),
-    [
-        *(("--insecure=false", *case) for case in IMMUTABLE),
-        ("--push-ignore-immutable-tag-errors", 403, "DENIED", "no write access"),
-        ("--push-ignore-immutable-tag-errors", 400, "MANIFEST_INVALID", "bad"),
-        ("--push-ignore-immutable-tag-errors", 401, "UNAUTHORIZED", "tag is immutable"),
-    ],
-)
-def test_other_refusals_are_errors(flag: str, status: int, code: str, message: str) -> None:
-    with FaultyRegistry(_immutable(status, code, message)) as served:
-        found = opened(flag)
-        with found.client, pytest.raises(RegistryError, match=f"answered {status}"):
-            found.push(f"{served.host}/a:1")
-
-
-def test_missing_tag_is_not_an_immutable_one() -> None:
-    refused = Answer(409)
-    script = Served(IMAGE)
-    script.manifest_answers = [refused, Answer(404)]
-    with FaultyRegistry(script) as served:
-        found = opened("--push-ignore-immutable-tag-errors")
-        with found.client, pytest.raises(RegistryError, match="answered 409"):
-            found.push(f"{served.host}/a:1")
-
-
-def test_permission_is_tried_first_unless_said() -> None:
-    assert opened().client.rules.check_push
-    assert not opened("--skip-push-permission-check").client.rules.check_push
-
-
-def test_wrong_password_names_its_source(locked_registry: Registry) -> None:
-    trust = f"--registry-certificate={locked_registry.host}={locked_registry.ca_file}"
-    found = opened(trust, environment={**USER, "KANIKO_127_0_0_1_PASSWORD": "hunter2"})
-    with found.client as client, pytest.raises(AuthError, match="answered 401") as caught:
-        check_push(client, Reference.parse(f"{locked_registry.host}/a"))
-    assert "the credentials of user sailor from KANIKO_127_0_0_1_USER were tried" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
-
-
-def test_missing_entry_names_file_and_keys(locked_registry: Registry, tmp_path: Path) -> None:
-    entry = {"auth": base64.b64encode(b"bob:hunter2").decode()}
-    document = {"auths": {"https://other.example.com:5000/v2/": entry, "quay.io/team": entry}}
-    (tmp_path / "config.json").write_text(json.dumps(document))
-    trust = f"--registry-certificate={locked_registry.host}={locked_registry.ca_file}"
-    found = opened(trust, environment={"DOCKER_CONFIG": str(tmp_path)})
-    with found.client as client, pytest.raises(AuthError) as caught:
-        check_push(client, Reference.parse(f"{locked_registry.host}/a"))
-    said = f"{tmp_path}/config.json (has other.example.com:5000, quay.io/team)"
-    assert f"no credentials for {locked_registry.host}/a (looked in: {said}" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
-    assert entry["auth"] not in str(caught.value)
-
-
-def test_missing_file_is_named(locked_registry: Registry, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    trust = f"--registry-certificate={locked_registry.host}={locked_registry.ca_file}"
-    wrong = {"DOCKER_CONFIG": f"{tmp_path}/config.json"}
-    with opened(trust, environment=wrong).client as client, pytest.raises(AuthError) as caught:
-        check_push(client, Reference.parse(f"{locked_registry.host}/a"))
-    assert f"{tmp_path}/config.json/config.json: DOCKER_CONFIG must name a directory" in str(caught.value)
-
-
-def test_repository_that_is_not_there() -> None:
-    body = b'{"errors":[{"code":"NAME_UNKNOWN","message":"repository does not exist"}]}'
-    with FaultyRegistry(lambda asked: Answer(404, body)) as served, opened().client as client:
-        with pytest.raises(RegistryError, match="NAME_UNKNOWN") as caught:
-            check_push(client, Reference.parse(f"{served.host}/a"))
-    assert "some registries want it to be created first" in str(caught.value)

@@ -20,24 +20,10 @@ from unit.layers.raw_tar import (
     long_name,
     padded,
     pax,
-    raw_pax,
     symlink,
     with_checksum,
 )
-
-
-def entries(data: bytes, *, whiteouts: bool = True) -> list[Entry]:
-    return list(TarReader(io.BytesIO(data), whiteouts=whiteouts))
-
-
-def contents(data: bytes) -> list[tuple[str, bytes]]:
-    reader = TarReader(io.BytesIO(data))
-    return [(entry.path, b"".join(map(bytes, reader.chunks()))) for entry in reader]
-
-
-def only(data: bytes) -> Entry:
-    (entry,) = entries(data)
-    return entry
+from unit.layers.reading import contents, entries, only
 
 
 @pytest.mark.parametrize(
@@ -133,114 +119,8 @@ def test_reads_prefixes_of_ustar_and_star() -> None:
     assert only(archive(with_checksum(star[:508] + b"tar\0"))).path == "dir/b"
 
 
-def test_reads_pax_records() -> None:
-    records = (
-        (b"path", b"p" * 300),
-        (b"uid", b"3000000"),
-        (b"gid", b"4294967294"),
-        (b"size", b"5"),
-        (b"mtime", b"12.25"),
-        (b"atime", b"1"),
-        (b"comment", b"x=y\nz"),
-        (b"SCHILY.xattr.user.a", b"\0\n=\xff"),
-        (b"SCHILY.xattr.user.empty", b""),
-    )
-    entry = only(archive(pax(*records), header(b"x", size=0) + padded(b"12345")))
-    assert entry == Entry(
-        "p" * 300,
-        Kind.FILE,
-        0o644,
-        3000000,
-        4294967294,
-        12_250_000_000,
-        5,
-        xattrs={"user.a": b"\0\n=\xff", "user.empty": b""},
-    )
-
-
-def test_an_empty_record_leaves_the_header_as_it_is() -> None:
-    assert only(archive(pax((b"path", b""), (b"uid", b"")), header(b"x", uid=7))).uid == 7
-
-
-def test_a_record_is_for_one_entry_only() -> None:
-    first, second = entries(archive(pax((b"path", b"y"), (b"uid", b"7")), file(b"x"), file(b"z")))
-    assert (first.path, first.uid, second.path, second.uid) == ("y", 7, "z", 0)
-
-
-def test_reads_over_a_global_header_that_changes_no_file() -> None:
-    data = archive(pax((b"comment", b"0123"), (b"mtime", b"99"), flag=b"g"), file(b"x"))
-    assert only(data).mtime_ns == 0
-    assert entries(archive(pax((b"comment", b"0123"), flag=b"g"))) == []
-    assert entries(pax((b"comment", b"0123"), flag=b"g")) == []
-
-
-@pytest.mark.parametrize("key", [b"path", b"linkpath", b"size", b"GNU.sparse.name"])
-def test_refuses_a_global_header_that_readers_understand_differently(key: bytes) -> None:
-    with pytest.raises(CorruptError, match="global PAX header"):
-        entries(archive(pax((key, b"1"), flag=b"g"), file(b"x")))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "mtime_ns"),
-    [
-        (b"-1", 0),
-        (b"-0.5", 0),
-        (b"0", 0),
-        (b"1.5", 1_500_000_000),
-        (b"1.", 1_000_000_000),
-        (b"1.123456789999", 1_123_456_789),
-        (b"9223372036.8", 9_223_372_036_800_000_000),
-        (b"9223372037", 0),
-        (b"9223372036854775807", 0),
-    ],
-)
-def test_bounds_times_as_containerd_does(seconds: bytes, mtime_ns: int) -> None:
-    assert only(archive(pax((b"mtime", seconds)), file(b"x"))).mtime_ns == mtime_ns
-
-
 def test_a_negative_time_in_a_header_is_the_epoch() -> None:
     assert only(archive(header(b"x", mtime=base256(-5, 12)))).mtime_ns == 0
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        b"0 a=b\n",
-        b"6 a=b",
-        b"7 a=b\n",
-        b"5 a=b\n",
-        b"x a=b\n",
-        b"6 ab1\n",
-        b"5 =b\n",
-        b"-6 a=b\n",
-        b"+6 a=b\n",
-        b" 6 a=b\n",
-        b"6\ta=b\n",
-        b"99999999999 a=b\n",
-        b"4294967296 a=b\n",
-        b"6 a=bX6 a=b\n",
-        b"6 \0=b\n",
-        b"6 a=b\n\0",
-        b"10 size=-1\n",
-        b"10 size= 1\n",
-        b"12 size=0x1\n",
-        b"12 size=1_0\n",
-        b"28 size=9223372036854775808\n",
-        b"8 uid=\n8 uid=a\n",
-        b"9 uid=-1\n",
-        b"18 uid=4294967295\n",
-        b"18 gid=4294967296\n",
-        b"11 mtime=x\n",
-        b"13 mtime=1e9\n",
-        b"13 mtime=nan\n",
-        b"13 path=a\0b\n",
-        b"17 linkpath=a\0b\n",
-        b"16 SCHILY.xattr.=x\n"[:-1] + b"\n",
-    ],
-)
-def test_refuses_damaged_pax_records(record: bytes) -> None:
-    with pytest.raises(CorruptError):
-        entries(archive(raw_pax(record), file(b"x")))
 
 
 @pytest.mark.parametrize(
@@ -421,71 +301,6 @@ def test_says_where_content_is() -> None:
     for path, content in (("a", b"first"), ("b", b"x" * 5000)):
         offset, size = places[path]
         assert data[offset : offset + size] == content
-
-
-def expanded(data: bytes) -> list[tuple[str, bytes]]:
-    reader = TarReader(io.BytesIO(data))
-    found = []
-    for entry in reader:
-        content = bytearray(entry.size)
-        for offset, length in reader.sparse_map or ((0, entry.size),):
-            content[offset : offset + length] = reader.read(length)
-        found.append((entry.path, bytes(content)))
-    return found
-
-
-@pytest.mark.parametrize(
-    "options", [["--format=gnu"], *(["--format=pax", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0"))]
-)
-@pytest.mark.parametrize("parts", [1, 3, 100])
-def test_reads_sparse_files_of_gnu_tar(tmp_path: Path, options: list[str], parts: int) -> None:
-    with (tmp_path / "sparse").open("wb") as sparse:
-        for part in range(parts):
-            sparse.seek(part * 100_000 + 50_000)
-            sparse.write(b"%05d" % part * 100)
-        sparse.truncate(parts * 100_000 + 123_456)
-    (tmp_path / "next").write_bytes(b"next")
-    subprocess.run(["tar", "-cSf", "a.tar", *options, "sparse", "next"], cwd=tmp_path, check=True)
-    data = (tmp_path / "a.tar").read_bytes()
-    assert len(data) < parts * 20_000 + 20_480
-    assert expanded(data) == [("sparse", (tmp_path / "sparse").read_bytes()), ("next", b"next")]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        b"%011o %011o " % (0, 9),
-        b"%011o %011o " % (100, 5),
-        b"%011o %011o %011o %011o " % (5, 3, 4, 2),
-        b"%011o %011o " % (2**32, 5),
-        base256(-1, 12) + b"%011o " % 5,
-        b"%011o " % 0 + base256(-5, 12),
-    ],
-)
-def test_refuses_maps_that_do_not_fit(fields: bytes) -> None:
-    block = header(b"x", flag=b"S", size=5, magic=GNU)
-    block = with_checksum(block[:386] + fields.ljust(97, b"\0") + b"%011o\0" % 100 + block[495:])
-    with pytest.raises(CorruptError):
-        entries(archive(block, padded(b"12345")))
-
-
-@pytest.mark.parametrize(
-    "records",
-    [
-        ((b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"10")),
-        ((b"GNU.sparse.major", b"2"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"10")),
-        ((b"GNU.sparse.map", b"0,5,7"), (b"GNU.sparse.size", b"10")),
-        ((b"GNU.sparse.map", b"0,x"), (b"GNU.sparse.size", b"10")),
-        ((b"GNU.sparse.map", b"0,5"), (b"GNU.sparse.size", b"-10")),
-        ((b"GNU.sparse.map", b"0,5"),),
-        ((b"GNU.sparse.offset", b"0"), (b"GNU.sparse.offset", b"5"), (b"GNU.sparse.size", b"10")),
-        ((b"GNU.sparse.offset", b"0"), (b"GNU.sparse.size", b"10")),
-        ((b"GNU.sparse.map", b"0,5"), (b"GNU.sparse.size", b"1099511627776")),
-    ],
-)
-def test_refuses_damaged_sparse_records(records: tuple[tuple[bytes, bytes], ...]) -> None:
-    with pytest.raises(CorruptError):
-        entries(archive(pax(*records), file(b"x", b"12345")))
 
 
 def test_agrees_with_pythons_reader_about_archives_of_gnu_tar(tmp_path: Path) -> None:
