@@ -1,13 +1,17 @@
 """The GitLab template with its inputs filled in, as far as tests of single jobs need it."""
 
+import json
 import re
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 
 TEMPLATE = Path(__file__).parents[2] / "ci/gitlab/knarr.yml"
+_TYPES: Mapping[str, type] = {"string": str, "boolean": bool, "array": list}
 _INPUT = re.compile(r"\$\[\[ inputs\.([a-z-]+) \]\]")
 
 
@@ -23,6 +27,32 @@ def job(name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
     values = {key: entry.get("default", "") for key, entry in declared.items()} | dict(inputs or {})
     filled = _filled(jobs, values)
     return _extended(filled, name)
+
+
+def jobs(inputs: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """Every job, those that others extend too, by name."""
+    _, written = load()
+    name = (inputs or {}).get("name", "knarr")
+    return {each: job(each, inputs) for key in written for each in [key.replace("$[[ inputs.name ]]", name)]}
+
+
+def check_inputs(inputs: Mapping[str, Any]) -> None:
+    """Assert that the template takes these: names, types, options, patterns, and that each has a value."""
+    declared, _ = load()
+    assert set(inputs) <= set(declared), f"unknown inputs: {set(inputs) - set(declared)}"
+    for name, value in inputs.items():
+        entry = declared[name]
+        assert isinstance(value, _TYPES[entry.get("type", "string")]), f"{name} is of another type"
+        assert value in entry.get("options", [value]), f"{name}: {value} is no option"
+        assert re.search(entry.get("regex", ""), value if isinstance(value, str) else ""), name
+    assert {name for name, entry in declared.items() if "default" not in entry} <= set(inputs)
+
+
+def check_schema(pipeline: Mapping[str, Any]) -> None:
+    """Assert that GitLab's own schema takes this as a configuration."""
+    vendored = files("check_jsonschema") / "builtin_schemas/vendor/gitlab-ci.json"
+    validator = jsonschema.Draft7Validator(json.loads(vendored.read_text()))
+    assert [error.message for error in validator.iter_errors(pipeline)] == []
 
 
 def environment_of(job_: Mapping[str, Any]) -> dict[str, str]:
