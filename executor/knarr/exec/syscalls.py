@@ -208,7 +208,11 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     encoded = os.fsencode(path)
     size = ctypes.sizeof(how)
-    return _checked(_syscall(_SYS_OPENAT2, directory, encoded, ctypes.byref(how), size), path)
+    while True:
+        try:
+            return _checked(_syscall(_SYS_OPENAT2, directory, encoded, ctypes.byref(how), size), path)
+        except BlockingIOError:  # EAGAIN: something was renamed or mounted while the kernel looked
+            continue
 
 
 class _MountAttr(ctypes.Structure):

@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,3 +98,29 @@ def test_the_entry_itself(root: int, path: str) -> None:
     descriptor = open_entry_in_root(root, path)
     assert os.readlink("", dir_fd=descriptor)
     os.close(descriptor)
+
+
+_RENAMES = """
+import os
+print(flush=True)
+while True:
+    os.rename("moved", "again")
+    os.rename("again", "moved")
+"""
+
+
+def test_renames_elsewhere_do_no_harm(tmp_path: Path) -> None:
+    """The kernel gives up on `..` where anything on the machine was renamed meanwhile."""
+    (tmp_path / "moved").touch()
+    (tmp_path / "root/a").mkdir(parents=True)
+    root = os.open(tmp_path / "root", os.O_PATH)
+    command = [sys.executable, "-c", _RENAMES]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as renaming:
+        assert renaming.stdout is not None
+        renaming.stdout.readline()
+        try:
+            for _ in range(20_000):
+                os.close(open_in_root(root, "a/../a/../a/../a/../a/../a/../a/.."))
+        finally:
+            renaming.kill()
+            os.close(root)
