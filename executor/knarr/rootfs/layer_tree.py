@@ -4,12 +4,14 @@ Nodes are never changed once a tree is made. A new layer copies the directories 
 changes, so that the stages built on one base share its nodes.
 """
 
+import os
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
 from knarr.errors import ContextError, CorruptError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
+from knarr.layers.tar_names import MAX_PATH_BYTES
 from knarr.layers.tar_read import TarMember
 from knarr.rootfs.spool import Content, Spool, StoredContent
 from knarr.rootfs.tree import name_of, parent_of, resolve_links
@@ -211,7 +213,10 @@ class _Builder:
         """The directory that holds an entry, links on the way followed inside the root."""
         path = parent_of(entry.path)
         if self._last_parent is None or self._last_parent[0] != path:
-            self._last_parent = (path, self._directory(resolve_links(self._lookup, path)))
+            resolved = resolve_links(self._lookup, path)
+            if resolved != path and len(os.fsencode(f"{resolved}/{name_of(entry.path)}")) > MAX_PATH_BYTES:
+                raise CorruptError(f"reading a layer: the path of {name_of(entry.path)!r} is too long")
+            self._last_parent = (path, self._directory(resolved))
         return self._last_parent[1]
 
     def _directory(self, path: str) -> _Node:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from knarr.errors import CorruptError, IsolationError, KnarrError, OutputError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
+from knarr.layers.tar_names import MAX_PATH_BYTES
 from knarr.layers.tar_read import TarReader
 from knarr.rootfs.paths import (
     Directory,
@@ -126,7 +127,7 @@ class _Applier:
             if self._protection is not None:
                 self._protection.check(entry.path)
             directory = self._directories.get(head)
-            path = entry.path if directory.path == head else join(directory.path, name)
+            path = entry.path if directory.path == head else _joined(directory.path, name)
             if self._protection is not None:
                 self._protection.check(path)
         except ProtectedError as error:
@@ -351,6 +352,14 @@ class _Applier:
             except (FileNotFoundError, NotADirectoryError):
                 # The layer itself replaced the directory later on.
                 continue
+
+
+def _joined(directory: str, name: str) -> str:
+    """The path after links, which can be longer than any that has none; raises OSError for such a one."""
+    path = join(directory, name)
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    return path
 
 
 def _no_target(entry: Entry) -> CorruptError:

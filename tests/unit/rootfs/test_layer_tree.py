@@ -259,9 +259,15 @@ def test_memory_of_a_large_tree(tmp_path: Path) -> None:
 
 
 def test_layers_of_any_depth(tmp_path: Path) -> None:
-    """Two thousand directories, the most that a path has room for, cleared but for what is the layer's own."""
+    """As deep as a path has room for, cleared but for what is the layer's own."""
     deep = "/".join(["d"] * 2000)
     tree = layered(tmp_path, [f"f {deep}/x =1"], [f"f {deep}/y =2", "f .wh..wh..opq ="])
     assert tree.children(deep) == ["y"]
     tree = tree.with_items(items_of([f"f {deep}/z =3", "f .wh.d ="]))
     assert tree.children(deep) == ["z"]
+
+
+def test_a_path_that_links_make_too_long(tmp_path: Path) -> None:
+    long = "/".join(["d" * 100] * 30)
+    with pytest.raises(CorruptError, match="the path of 'x' is too long"):
+        layered(tmp_path, [f"d {long}", f"l s -> {long}", f"f s/{long}/x =1"])

@@ -290,3 +290,11 @@ def test_a_deep_path_within_the_limit_is_made_and_removed(outside: Path) -> None
     attack(outside, archive(deep, file(b"d/.wh..wh..opq"), file(b".wh.d")), refused=False)
     attack(outside, archive(file(b"d", b"x")), refused=False)
     assert (outside.parent / "root" / "d").read_bytes() == b"x"
+
+
+def test_links_make_no_path_longer_than_an_archive_may_have(outside: Path) -> None:
+    """Every look at such a path takes a step for each directory: hours, for a small archive."""
+    part = b"d/" * 1900
+    long = pax((b"path", b"s/" + part)) + directory(b"d")
+    attack(outside, archive(long, symlink(b"t", b"s/" + part)), refused=False)
+    attack(outside, archive(pax((b"path", b"t/" + part)) + directory(b"d")), refused=True)
