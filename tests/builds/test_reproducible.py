@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -138,3 +139,25 @@ def test_no_number(builds: Builds, text: str) -> None:
         "FROM scratch\n", f"--build-arg=SOURCE_DATE_EPOCH={text}", "--no-push", status=USAGE_ERROR
     )
     assert "SOURCE_DATE_EPOCH is not a number of seconds" in result.explanation
+
+
+def test_overlayfs_and_a_scan_give_the_same_layers(builds: Builds) -> None:
+    dockerfile = (
+        "FROM busybox\n"
+        "RUN mkdir -p /d/sub /e/f && touch /d/a /d/b /d/sub/c /e/g /gone\n"
+        "RUN rm -r /d /gone && mkdir -p /d/sub && echo n > /d/n && echo 1 > /aa && rm /e/g && chmod 7 /e/f\n"
+    )
+    flags = ("--no-push", "--reproducible", "--isolation=namespace")
+    by_overlayfs = builds.build(dockerfile, *flags)
+    parts = {name: builds.place / f"overlay-{name}" for name in ("lower", "upper", "work")}
+    for path in parts.values():
+        path.mkdir()
+    options = ",".join(f"{name}dir={path}" for name, path in parts.items())
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, builds.work], check=True)
+    try:
+        by_scan = builds.build(dockerfile, *flags)
+    finally:
+        subprocess.run(["umount", builds.work], check=True)
+    assert "changes by overlayfs" in by_overlayfs.log
+    assert "changes by scan" in by_scan.log
+    assert by_scan.output == by_overlayfs.output

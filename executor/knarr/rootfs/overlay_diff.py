@@ -10,7 +10,7 @@ from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, Laye
 from knarr.rootfs.hard_links import HardLinks
 from knarr.rootfs.inode import describe_with, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
-from knarr.rootfs.tree import Tree, join
+from knarr.rootfs.tree import Tree, join, parent_of, sort_key
 
 Exclude = Callable[[str], bool]
 
@@ -21,11 +21,14 @@ def diff_upper(
     """What a step changed: the upper directory's entries, parents first, siblings by name.
 
     `lower` is what the step saw before. With it, a directory is left out where nothing in it changed and it
-    looks as before, and so is a deletion of what was not there; the kernel leaves both behind. `userxattr`
+    looks as before, and so is a deletion of what was not there; the kernel leaves both behind. Where a
+    directory was made anew, each name that is gone has its whiteout, as in a scan's layer (image-spec
+    layer.md, "Opaque Whiteout", wants that of writers); without `lower` there is an opaque one. `userxattr`
     is the mount option of that name. `exclude` drops a path with all that is in it. `upper_fd` must stay
     open until the items' contents are read. Sockets are passed over.
     """
-    return _Diff(upper_fd, lower, "user.overlay." if userxattr else "trusted.overlay.", exclude).items()
+    diff = _Diff(upper_fd, lower, "user.overlay." if userxattr else "trusted.overlay.", exclude)
+    yield from sorted(diff.items(), key=lambda item: sort_key(item.entry.path))
 
 
 class _Diff:
@@ -38,49 +41,54 @@ class _Diff:
         self._links = HardLinks()
 
     def items(self) -> Iterator[LayerItem]:
-        return self._children("")
+        return self._children("", is_new=False)
 
-    def _children(self, directory: str) -> Iterator[LayerItem]:
+    def _children(self, directory: str, *, is_new: bool) -> Iterator[LayerItem]:
+        """What is in a directory; `is_new` where what was there before is gone, whatever its name."""
         fd = open_directory(self._upper_fd, directory, readable=True)
         if fd is None:
             return
         try:
-            for name in sorted(os.listdir(fd)):
+            names = sorted(os.listdir(fd))
+            for name in names:
                 path = join(directory, name)
-                if self._exclude is None or not self._exclude(path):
-                    yield from self._changes(fd, name, path)
+                if not self._is_excluded(path):
+                    yield from self._changes(fd, name, path, is_new=is_new)
         finally:
             os.close(fd)
+        if is_new and self._lower is not None:
+            for name in set(self._lower.children(directory)).difference(names):
+                if not self._is_excluded(join(directory, name)):
+                    yield _marker(directory, WHITEOUT_PREFIX + name)
 
-    def _changes(self, directory_fd: int, name: str, path: str) -> Iterator[LayerItem]:
+    def _is_excluded(self, path: str) -> bool:
+        return self._exclude is not None and self._exclude(path)
+
+    def _changes(self, directory_fd: int, name: str, path: str, *, is_new: bool) -> Iterator[LayerItem]:
         status = stat_name(directory_fd, name)
         if status is None:
             return
         xattrs = read_xattrs(directory_fd, name)
         if self._is_whiteout(status, xattrs):
             if self._lower is None or self._lower.lookup(path) is not None:
-                yield _marker(path, WHITEOUT_PREFIX + name)
+                yield _marker(parent_of(path), WHITEOUT_PREFIX + name)
             return
         entry = describe_with(directory_fd, name, path, status, xattrs)
         if entry is None:
             return
         if entry.kind is Kind.DIRECTORY:
-            yield from self._directory(entry, opaque=xattrs.get(self._opaque_key) == b"y")
+            yield from self._directory(entry, is_new=is_new or xattrs.get(self._opaque_key) == b"y")
         else:
             yield self._links.item(entry, status, partial(open_regular, self._upper_fd, path))
 
-    def _directory(self, entry: Entry, *, opaque: bool) -> Iterator[LayerItem]:
+    def _directory(self, entry: Entry, *, is_new: bool) -> Iterator[LayerItem]:
         before = None if self._lower is None else self._lower.lookup(entry.path)
-        changed = self._lower is None or before is None or not same_directory(before, entry)
-        if opaque and (self._lower is None or (before is not None and before.kind is Kind.DIRECTORY)):
-            changed = True
-        else:
-            opaque = False
+        changed = before is None or not same_directory(before, entry)
         if changed:
             yield LayerItem(entry)
-        if opaque:
-            yield _marker(join(entry.path, OPAQUE_MARKER), OPAQUE_MARKER)
-        for item in self._children(entry.path):
+        if is_new and self._lower is None:
+            yield _marker(entry.path, OPAQUE_MARKER)
+        for item in self._children(entry.path, is_new=is_new):
             if not changed:
                 changed = True
                 yield LayerItem(entry)
@@ -97,6 +105,5 @@ def same_directory(before: Entry, after: Entry) -> bool:
     return replace(before, path=after.path) == after
 
 
-def _marker(path: str, name: str) -> LayerItem:
-    directory = path.rpartition("/")[0]
+def _marker(directory: str, name: str) -> LayerItem:
     return LayerItem(Entry(path=join(directory, name), kind=Kind.FILE, mode=0o644))

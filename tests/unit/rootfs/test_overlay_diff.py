@@ -11,7 +11,7 @@ import pytest
 
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.overlay_diff import diff_upper
-from knarr.rootfs.snapshot import OverlaySnapshot
+from knarr.rootfs.snapshot import OverlaySnapshot, ScanSnapshot
 from support.trees import layer_tree, show_items, show_tree, write_tree
 
 LOWER = ["d d 0700", "f d/x =1", "f d/y =2", "f e/f/g =3", "d empty", "f top =4", "l l -> top"]
@@ -79,6 +79,12 @@ def replace_directory(path: Path) -> None:
     (path / "n").write_text("5")
 
 
+def replace_directories(merged: Path) -> None:
+    subprocess.run(["rm", "-r", merged / "e"], check=True)
+    (merged / "e/f").mkdir(parents=True)
+    (merged / "e/n").write_text("5")
+
+
 def come_and_go(merged: Path) -> None:
     (merged / "d/t").write_text("x")
     (merged / "d/t").unlink()
@@ -106,7 +112,8 @@ CHANGES: list[tuple[Callable[[Path], object], list[str]]] = [
     (lambda m: (m / "d").chmod(0o750), ["d d 0750"]),
     (lambda m: (m / "d/x").unlink(), ["d d 0700", "f d/.wh.x ="]),
     (lambda m: subprocess.run(["rm", "-r", m / "e"], check=True), ["f .wh.e ="]),
-    (lambda m: replace_directory(m / "d"), ["d d 0700", "f d/.wh..wh..opq =", "f d/n =5"]),
+    (lambda m: replace_directory(m / "d"), ["d d 0700", "f d/.wh.x =", "f d/.wh.y =", "f d/n =5"]),
+    (replace_directories, ["d e", "d e/f", "f e/f/.wh.g =", "f e/n =5"]),
     (lambda m: (m / "empty/new").mkdir(), ["d empty", "d empty/new"]),
     (come_and_go, ["d d 0700"]),
     (lambda m: (m / "n").symlink_to("/x"), ["l n -> /x"]),
@@ -116,7 +123,7 @@ CHANGES: list[tuple[Callable[[Path], object], list[str]]] = [
     (lambda m: os.setxattr(m / "top", "user.k", b"v"), ["f top =4"]),
     (
         move_and_delete,
-        ["d e", "d e/f", "f e/f/.wh.g =", "f e/h =3", "f .wh.l ="],
+        ["f .wh.l =", "d e", "d e/f", "f e/f/.wh.g =", "f e/h =3"],
     ),
 ]
 
@@ -132,6 +139,21 @@ def test_changes(
     with overlay.opened() as (upper, lower):
         after = before.with_items(diff_upper(upper, lower=lower))
         assert show_tree(after) == overlay.tree(overlay.merged)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("change", "layer"), CHANGES)
+def test_a_scan_finds_the_same_in_the_same_order(
+    change: Callable[[Path], object], layer: list[str], tmp_path: Path
+) -> None:
+    plain = write_tree(tmp_path / "plain", LOWER)
+    root = os.open(plain, os.O_PATH)
+    try:
+        snapshot = ScanSnapshot(root)
+        change(plain)
+        assert show_items(snapshot.changes()) == layer
+    finally:
+        os.close(root)
 
 
 @pytest.mark.root
@@ -206,4 +228,4 @@ def test_in_a_user_namespace(tmp_path: Path) -> None:
     command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", IN_NAMESPACE]
     subprocess.run([*command, str(overlay.merged), overlay.options()], check=True)
     shown = overlay.diff(userxattr=True)
-    assert shown == ["d d 0700", "f d/.wh..wh..opq =", "f d/n =5", "f .wh.top ="]
+    assert shown == ["f .wh.top =", "d d 0700", "f d/.wh.x =", "f d/.wh.y =", "f d/n =5"]
