@@ -13,6 +13,7 @@ from pathlib import Path
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _PLACE = Path("images/IMAGE")
 _TREES = ("tasks", "ci/gitlab", "github-actions", "docs", "samples")
+_PAGES = ("README.md", "images/README.md")
 _KINDS = frozenset({".yaml", ".yml", ".md", ".py", ".json"})
 _NAME = re.compile(r"[a-zA-Z0-9.:/_-]+:[a-zA-Z0-9._-]+(@sha256:[0-9a-f]{64})?")
 
@@ -39,6 +40,7 @@ def image_name(repository: Path = _REPOSITORY) -> str:
 
 def wrapper_files(repository: Path = _REPOSITORY) -> Iterator[Path]:
     """Every file that may name the image."""
+    yield from (repository / page for page in _PAGES)
     for tree in _TREES:
         for path in sorted((repository / tree).rglob("*")):
             if path.suffix in _KINDS and path.is_file():

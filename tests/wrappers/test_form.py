@@ -16,8 +16,9 @@ from support import gitlab_template
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 ACTIONS = sorted(REPOSITORY.glob("github-actions/*/action.yml"))
-YAMLLINT = "{extends: default, rules: {line-length: {max: 120}, document-start: disable}}"
-IMAGE = (REPOSITORY / "images/IMAGE").read_text().strip()
+LINE_LENGTH = "{max: 120, allow-non-breakable-inline-mappings: true}"
+"""The name of an image with its digest can't be broken."""
+YAMLLINT = f"{{extends: default, rules: {{line-length: {LINE_LENGTH}, document-start: disable}}}}"
 
 each_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda path: path.parent.name)
 
@@ -90,13 +91,6 @@ def test_every_input_is_handed_over(action: Path) -> None:
         f"KNARR_INPUT_{name.upper().replace('-', '_')}": f"${{{{ inputs.{name} }}}}"
         for name in document["inputs"]
     }
-
-
-def test_all_name_the_same_image() -> None:
-    declared, _ = gitlab_template.load()
-    assert declared["executor-image"]["default"] == IMAGE
-    for action in ACTIONS:
-        assert _action(action)["inputs"]["executor-image"]["default"] == IMAGE
 
 
 def test_tables_of_inputs_are_those_of_the_wrappers() -> None:
