@@ -18,10 +18,14 @@ import fcntl, os, socket, struct, subprocess, sys
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 with socket.socket() as any_socket:
     fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
-subprocess.run(["mount", "--bind", sys.argv[1], "/etc/passwd"], check=True)
+layers = f"lowerdir={sys.argv[1]}:/etc"
+subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, "/etc"], check=True)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""Loopback is up, in a network of its own too; /etc/passwd is another."""
+"""Loopback is up, in a network of its own too; /etc is read-only, with another passwd.
+
+A mount on that file alone would end as soon as somebody adds a user to the machine.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def ssh_server(directory: Path, *, own_network: bool = False) -> Iterator[SshSer
     _write_users(directory)
     _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
     unshare = ["unshare", "--mount", "--propagation=private", *(["--net"] if own_network else [])]
-    place = [*unshare, sys.executable, "-c", _OWN_PLACE, str(directory / "passwd")]
+    place = [*unshare, sys.executable, "-c", _OWN_PLACE, str(directory / "etc")]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [*place, program, "-D", "-e", "-f", str(directory / "config")],
@@ -91,7 +95,8 @@ def _write_users(directory: Path) -> None:
     users = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
     others = [":".join(each) for each in users if each[0] not in ("root", "git")]
     login = [f"{name}:x:0:0::{directory}/home:/bin/sh" for name in ("root", "git")]
-    (directory / "passwd").write_text("\n".join([*login, *others, ""]))
+    (directory / "etc").mkdir()
+    (directory / "etc/passwd").write_text("\n".join([*login, *others, ""]))
 
 
 def make_key(path: Path) -> Path:
