@@ -1,6 +1,7 @@
 """A cache on any backend, with a clock that moves when told."""
 
 import io
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -63,12 +64,13 @@ class Bench:
     events: Events
     clock: Clock
     place: Path
+    exits: ExitStack
 
     def layouts(self) -> LayoutBackend:
         return LayoutBackend(self.place / "cache", self.blobs, AMD64)
 
     def repository(self, host: str) -> RepositoryBackend:
-        hasty = self.client.for_cache(patient=False)
+        hasty = self.exits.enter_context(self.client.for_cache(patient=False))
         return RepositoryBackend(self.client, hasty, Reference(host, "app/cache"), AMD64)
 
     def cache(

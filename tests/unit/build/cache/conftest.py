@@ -1,6 +1,7 @@
 """A cache to try."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from unit.build.cache.cache_bench import Bench, Clock
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     clock, events = Clock(), Events()
-    with Client(reporter=events, sleep=clock.sleep) as client:
+    with ExitStack() as exits:
+        client = exits.enter_context(Client(reporter=events, sleep=clock.sleep))
         blobs = Blobs(Store.create(tmp_path / "store", durable=False), client)
-        yield Bench(blobs, client, events, clock, tmp_path)
-        blobs.close()
+        exits.callback(blobs.close)
+        yield Bench(blobs, client, events, clock, tmp_path, exits)
