@@ -1,0 +1,144 @@
+"""Parameters of the Tekton Tasks as the executor's parser gets them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from support.flag_values import build_flags, index_flags, warm_flags
+from support.taskrun import given_params, load_task
+from support.tekton_files import TASKS
+from support.tekton_variables import Value, replaced
+
+BUILD, INDEX, WARM = (
+    load_task(TASKS / f"{name}/0.1/{name}.yaml") for name in ("knarr-build", "knarr-index", "knarr-warm")
+)
+READERS = {"build": build_flags, "index": index_flags, "warm": warm_flags}
+NAMED: Mapping[str, Value] = {"IMAGE": "r.example/a:1"}
+INDEXED: Mapping[str, Value] = {**NAMED, "IMAGES": ["r.example/a@sha256:1"]}
+ELSEWHERE = frozenset({"BUILDER_IMAGE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
+"""Parameters that are the step's image and its environment."""
+
+
+def _step(task: Mapping[str, Any], params: Mapping[str, Value], bound: frozenset[str] = frozenset()) -> Any:
+    variables = dict(given_params(task, params))
+    for each in task.get("workspaces", []):
+        path = each.get("mountPath", f"/workspace/{each['name']}")
+        is_there = each["name"] in bound or not each.get("optional")
+        variables[f"workspaces.{each['name']}.path"] = path if is_there else ""
+    for each in task.get("results", []):
+        variables[f"results.{each['name']}.path"] = f"/tekton/results/{each['name']}"
+    (step,) = replaced(task["steps"], variables)
+    return step
+
+
+def _flags(task: Mapping[str, Any], params: Mapping[str, Value]) -> dict[str, Any]:
+    command, *arguments = _step(task, params)["args"]
+    return READERS[command](arguments)
+
+
+CASES: list[tuple[Mapping[str, Any], dict[str, Value], dict[str, Any]]] = [
+    (BUILD, {"TAGS": ["two", "-x"]}, {"extra_tag": ("two", "-x")}),
+    (BUILD, {"DOCKERFILE": "docker/$(id)"}, {"dockerfile": "docker/$(id)"}),
+    (BUILD, {"CONTEXT": "sub dir"}, {"context": "/kaniko/source/sub dir"}),
+    (BUILD, {"CONTEXT_SUB_PATH": "a b"}, {"context_sub_path": "a b"}),
+    (
+        BUILD,
+        {"BUILD_ARGS": ["A=1 2", "B=--end"]},
+        {"build_arg": ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "A=1 2", "B=--end")},
+    ),
+    (BUILD, {"LABELS": ["a=b c", "d=--e"]}, {"label": ("a=b c", "d=--e")}),
+    (BUILD, {"ANNOTATIONS": ["a=b c"]}, {"annotation": ("a=b c",)}),
+    (BUILD, {"TARGET": "`id`"}, {"target": ("`id`",)}),
+    (BUILD, {"PLATFORM": "linux/arm64"}, {"custom_platform": "linux/arm64"}),
+    (BUILD, {"NO_PUSH": "true"}, {"no_push": True}),
+    (BUILD, {"OCI_LAYOUT": "a b"}, {"oci_layout_path": "a b"}),
+    (BUILD, {"CACHE": "true"}, {"cache": True}),
+    (BUILD, {"CACHE_REPO": "r.example/c"}, {"cache_repo": "r.example/c"}),
+    (BUILD, {"CACHE_TTL": "12h"}, {"cache_ttl": "12h"}),
+    (BUILD, {"CACHE_COPY_LAYERS": "true"}, {"cache_copy_layers": True}),
+    (BUILD, {"SECRETS": ["id=a,src=/kaniko/secrets/a b"]}, {"secret": ("id=a,src=/kaniko/secrets/a b",)}),
+    (BUILD, {"REGISTRY_MIRRORS": ["m.example/hub"]}, {"registry_mirror": ("m.example/hub",)}),
+    (BUILD, {"REGISTRY_MAPS": ["a=b"]}, {"registry_map": ("a=b",)}),
+    (BUILD, {"INSECURE_REGISTRIES": ["a:1", "b"]}, {"insecure_registry": ("a:1", "b")}),
+    (BUILD, {"SKIP_TLS_VERIFY_REGISTRIES": ["a:1"]}, {"skip_tls_verify_registry": ("a:1",)}),
+    (BUILD, {"SNAPSHOT_MODE": "redo"}, {"snapshot_mode": "redo"}),
+    (BUILD, {"COMPRESSION": "zstd"}, {"compression": "zstd"}),
+    (BUILD, {"COMPRESSION_LEVEL": "7"}, {"compression_level": "7"}),
+    (BUILD, {"IMAGE_FORMAT": "docker"}, {"image_format": "docker"}),
+    (BUILD, {"REPRODUCIBLE": "true"}, {"reproducible": True}),
+    (BUILD, {"VERBOSITY": "debug"}, {"verbosity": "debug"}),
+    (BUILD, {"EXTRA_ARGS": ["--ignore-path=/a b", "--force"]}, {"ignore_path": ("/a b",), "force": True}),
+    (BUILD, {"IMAGE": "r.example/b"}, {"destination": ("r.example/b",)}),
+    (INDEX, {"IMAGE": "r.example/b"}, {"destination": ("r.example/b",)}),
+    (INDEX, {"IMAGES": ["r.example/c", "r.example/d"]}, {"image": ("r.example/c", "r.example/d")}),
+    (INDEX, {"TAGS": ["two"]}, {"extra_tag": ("two",)}),
+    (INDEX, {"ANNOTATIONS": ["a=b c"]}, {"annotation": ("a=b c",)}),
+    (INDEX, {"PREFER_INDEX": "false"}, {"prefer_index": False}),
+    (INDEX, {"INSECURE_REGISTRIES": ["a:1"]}, {"insecure_registry": ("a:1",)}),
+    (INDEX, {"SKIP_TLS_VERIFY_REGISTRIES": ["a:1"]}, {"skip_tls_verify_registry": ("a:1",)}),
+    (INDEX, {"VERBOSITY": "debug"}, {"verbosity": "debug"}),
+    (INDEX, {"EXTRA_ARGS": ["--push-retry=3"]}, {"push_retry": "3"}),
+    (WARM, {"IMAGES": ["r.example/c", "d"]}, {"image": ("r.example/c", "d")}),
+    (WARM, {"DOCKERFILE": "a b"}, {"dockerfile": "a b"}),
+    (WARM, {"BUILD_ARGS": ["A=b c"]}, {"build_arg": ("A=b c",)}),
+    (WARM, {"PLATFORM": "linux/arm64"}, {"custom_platform": "linux/arm64"}),
+    (WARM, {"FORCE": "true"}, {"force": True}),
+    (WARM, {"CACHE_TTL": "6h"}, {"cache_ttl": "6h"}),
+    (WARM, {"REGISTRY_MIRRORS": ["m.example/hub"]}, {"registry_mirror": ("m.example/hub",)}),
+    (WARM, {"REGISTRY_MAPS": ["a=b"]}, {"registry_map": ("a=b",)}),
+    (WARM, {"INSECURE_REGISTRIES": ["a:1"]}, {"insecure_registry": ("a:1",)}),
+    (WARM, {"SKIP_TLS_VERIFY_REGISTRIES": ["a:1"]}, {"skip_tls_verify_registry": ("a:1",)}),
+    (WARM, {"VERBOSITY": "debug"}, {"verbosity": "debug"}),
+    (WARM, {"EXTRA_ARGS": ["--image-download-retry=3"]}, {"image_download_retry": "3"}),
+]
+GIVEN = {id(BUILD): NAMED, id(INDEX): INDEXED, id(WARM): {}}
+
+
+@pytest.mark.parametrize(("task", "params", "expected"), CASES)
+def test_parameter_gets_to_the_executor(
+    task: Mapping[str, Any], params: dict[str, Value], expected: dict[str, Any]
+) -> None:
+    """And changes that flag alone."""
+    plain = _flags(task, GIVEN[id(task)])
+    assert all(plain.get(name) != value for name, value in expected.items())
+    assert _flags(task, {**GIVEN[id(task)], **params}) == {**plain, **expected}
+
+
+@pytest.mark.parametrize("task", [BUILD, INDEX, WARM])
+def test_no_parameter_is_left_out(task: Mapping[str, Any]) -> None:
+    covered = {name for other, params, _ in CASES if other is task for name in params}
+    names = {each["name"] for each in task["params"]}
+    assert covered | ELSEWHERE >= names
+    environment = {each["value"] for each in _written(task)["env"]}
+    assert {f"$(params.{name})" for name in ELSEWHERE - {"BUILDER_IMAGE"}} <= environment
+
+
+def _written(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    (step,) = task["steps"]
+    assert step["image"] == "$(params.BUILDER_IMAGE)"
+    found: Mapping[str, Any] = step
+    return found
+
+
+def test_the_defaults_of_a_build() -> None:
+    assert _flags(BUILD, NAMED) == {
+        "context": "/kaniko/source/./",
+        "dockerfile": "./Dockerfile",
+        "destination": ("r.example/a:1",),
+        "build_arg": ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+        "result_file": tuple(
+            f"{name}=/tekton/results/{name}" for name in ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "IMAGES")
+        ),
+    }
+
+
+def test_the_cache_workspace_gets_to_the_build() -> None:
+    assert "--cache-dir=/cache" in _step(BUILD, NAMED, frozenset({"cache"}))["args"]
+    assert "--cache-dir=" in _step(BUILD, NAMED)["args"]
+    assert "--cache-dir=/cache" in _step(WARM, {})["args"]
+
+
+def test_extra_arguments_win() -> None:
+    flags = _flags(BUILD, {**NAMED, "TARGET": "one", "CACHE": "true", "EXTRA_ARGS": ["--cache=false"]})
+    assert "cache" not in flags
