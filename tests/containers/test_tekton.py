@@ -1,9 +1,7 @@
 """The Tekton Tasks as a node runs them: their steps in containers, with the executor's image."""
 
 import base64
-import hashlib
 import json
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import yaml
 
 from support.docker_engine import RefusedError
 from support.image_layout import MANIFEST_TYPE
-from support.object_store import object_store
 from support.registry import Registry
 from support.taskrun import TaskRunner, load_task
 from support.tekton_variables import Value
@@ -257,27 +254,3 @@ def test_base_images_on_a_volume(
         each["digest"] for each in _read(base_registry, "tekton/warm:1")["layers"][: len(layers)]
     ]
     assert any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
-
-
-def test_archive_of_a_bucket(runner: TaskRunner, tools: None, source: Path, tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    with tarfile.open(tmp_path / "context.tar.gz", "w:gz") as tar:
-        tar.add(tmp_path / "Dockerfile", "Dockerfile")
-    data = (tmp_path / "context.tar.gz").read_bytes()
-    checksum = hashlib.sha256(data).hexdigest()
-    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-    workspaces = {"source": source, "bucket-credentials": _files(tmp_path / "keys", keys)}
-    with object_store({"builds": {"app/context.tar.gz": data, "app/tree/deep/file": b"x"}}) as address:
-        params = {"URL": "s3://builds/app/context.tar.gz", "S3_ENDPOINT": address}
-        results = runner.run(CONTEXT, {**params, "CHECKSUM": checksum}, workspaces)
-        assert results == {"url": "s3://builds/app/context.tar.gz", "checksum": checksum}
-        assert (source / "Dockerfile").exists()
-        with pytest.raises(RefusedError, match=f"has the sha256 {checksum}, not {'0' * 64}"):
-            runner.run(CONTEXT, {**params, "CHECKSUM": "0" * 64}, workspaces)
-        runner.run(CONTEXT, {**params, "URL": "s3://builds/app/tree/"}, workspaces)
-        assert [path.name for path in source.iterdir()] == ["deep"]
-        with pytest.raises(RefusedError, match="can't fetch s3://builds/none"):
-            runner.run(CONTEXT, {**params, "URL": "s3://builds/none.tar"}, workspaces)
-        public = f"{address}/builds/app/context.tar.gz"
-        assert runner.run(CONTEXT, {"URL": public}, {"source": source})["checksum"] == checksum
-    assert (source / "Dockerfile").exists()
