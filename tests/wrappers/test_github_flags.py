@@ -8,6 +8,7 @@ import yaml
 from knarr_action.errors import ActionError
 from knarr_action.flags import build_call, index_call
 from knarr_action.inputs import Inputs
+from knarr_action.runner import engine_arguments
 
 from support.flag_values import build_flags
 
@@ -140,3 +141,43 @@ def test_index() -> None:
     ]
     with pytest.raises(ActionError, match="the input images is empty"):
         index_call(Inputs(_defaults("index")))
+
+
+def test_what_docker_is_started_with(tmp_path: Path) -> None:
+    given = {
+        "network": "bridge",
+        "docker-options": "--add-host=a:1\n--label=text=a b",
+        "executor-image": "r.example/knarr:1@sha256:0",
+        "ca-file": "company.pem",
+        "secret-envs": "npm=TOKEN",
+        "build-args": "FROM_ENV",
+        "extra-args": "--digest-file=made/digest",
+    }
+    inputs = Inputs({**_defaults("build"), **given})
+    environment = {
+        "GITHUB_WORKSPACE": str(tmp_path),
+        "GITHUB_OUTPUT": "/temp/output",
+        "TOKEN": "s3cret",
+        "FROM_ENV": "value",
+        "UNRELATED": "other",
+        "SSL_CERT_DIR": "/certificates",
+    }
+    call = build_call(inputs, environment, print)
+    arguments = list(engine_arguments(call, inputs, environment, tmp_path / "scratch"))
+    options, image = arguments[: arguments.index("r.example/knarr:1@sha256:0")], "r.example/knarr:1@sha256:0"
+    assert options[:2] == ["run", "--rm"]
+    assert set(options[2:]) == {
+        "--network=bridge",
+        f"--workdir={tmp_path}",
+        f"--volume={tmp_path}:{tmp_path}:ro",
+        f"--volume={tmp_path}/made:{tmp_path}/made:rw",
+        f"--volume={tmp_path}/scratch:{tmp_path}/scratch:ro",
+        "--volume=/temp/output:/temp/output:rw",
+        *(
+            f"--env={name}"
+            for name in ("FROM_ENV", "GITHUB_OUTPUT", "GITHUB_WORKSPACE", "SSL_CERT_DIR", "TOKEN")
+        ),
+        "--add-host=a:1",
+        "--label=text=a b",
+    }
+    assert arguments[len(options) :] == [image, *call.arguments]

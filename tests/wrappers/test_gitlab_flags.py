@@ -192,3 +192,53 @@ def test_registry_that_is_off(tmp_path: Path, name: str) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: the image's name has no registry: {name};")
     assert "hint: switch on the container registry" in line
+
+
+def test_inputs_about_the_jobs() -> None:
+    rules = {name: [{"if": f"$CI == '{name}'"}] for name in ("rules", "warm-rules", "promote-rules")}
+    matrix = [{"PLATFORM": "linux/s390x", "RUNNER_TAG": "s390x"}]
+    inputs = {
+        "name": "other",
+        "stage": "images",
+        "promote-stage": "release",
+        "executor-image": "r.example/knarr:1@sha256:0",
+        "multi-platform": True,
+        "matrix": matrix,
+        "promote": True,
+        "warm": True,
+        **rules,
+    }
+    jobs = gitlab_template.jobs(inputs)
+    started = {name: job for name, job in jobs.items() if not name.startswith(".")}
+    assert {name: job["stage"] for name, job in started.items()} == {
+        "other-build": "images",
+        "other-platform": "images",
+        "other-index": "images",
+        "other-warm": "images",
+        "other-promote": "release",
+    }
+    assert {job["image"]["name"] for job in started.values()} == {"r.example/knarr:1@sha256:0"}
+    assert started["other-platform"]["parallel"] == {"matrix": matrix}
+    for name, job in started.items():
+        own = {"other-warm": "warm-rules", "other-promote": "promote-rules"}.get(name, "rules")
+        assert job["rules"][-1:] == rules[own]
+
+
+@pytest.mark.parametrize("is_on", [False, True])
+def test_switches_of_the_jobs(*, is_on: bool) -> None:
+    """The rules that come before those of the user, with their comparisons made."""
+    jobs = gitlab_template.jobs(dict.fromkeys(("multi-platform", "promote", "warm", "push"), is_on))
+    never = {name: job["rules"][0]["if"] for name, job in jobs.items() if "rules" in job}
+    wanted = {
+        "knarr-build": is_on,
+        "knarr-platform": not is_on,
+        "knarr-index": not is_on,
+        "knarr-warm": not is_on,
+        "knarr-promote": not is_on,
+    }
+    assert {name: _holds(text) for name, text in never.items()} == wanted
+    assert all(job["rules"][0]["when"] == "never" for job in jobs.values() if "rules" in job)
+
+
+def _holds(condition: str) -> bool:
+    return any(left == right for left, right in (each.split(" == ") for each in condition.split(" || ")))
