@@ -225,6 +225,31 @@ def test_certificates_and_a_proxy(
 
 @pytest.mark.docker
 @pytest.mark.root
+def test_notes_at_the_run(project: Path, actions: Path, engine: Engine, base_registry: Registry) -> None:
+    """A warning and the error at their lines of the Dockerfile, whose path is the repository's; a summary."""
+    (project / "docker").mkdir()
+    (project / "docker/app.Dockerfile").write_text("FROM busybox\nENV A b\nRUN echo said && exit 7\n")
+    (project / "Dockerfile").unlink()
+    given = {
+        "runner": "docker",
+        "executor-image": IMAGE,
+        "file": "docker/app.Dockerfile",
+        "extra-args": f"--registry-map=docker.io={base_registry.host}\n--insecure-pull",
+    }
+    _write_workflow(project, _use("build", given))
+    done = run_act(project, actions=actions, variables={}, environment={"DOCKER_HOST": engine.url})
+    assert done.returncode != 0
+    (error,) = (line for line in _errors(done.stdout) if "there is no Python" not in line)
+    assert "::error file=docker/app.Dockerfile,line=3," in error
+    (warning,) = (line for line in done.stdout.splitlines() if "::warning file=" in line)
+    assert "::warning file=docker/app.Dockerfile,line=2," in warning
+    assert "LegacyKeyValueFormat" in warning
+    assert "::group::" in done.stdout
+    assert "Summary - ### " in done.stdout
+
+
+@pytest.mark.docker
+@pytest.mark.root
 def test_load(project: Path, actions: Path, engine: Engine) -> None:
     given = {"runner": "docker", "executor-image": IMAGE, "load": "true", "tags": "team/loaded:1"}
     _write_workflow(project, _use("build", given), {"run": "docker image inspect team/loaded:1"})

@@ -142,3 +142,21 @@ def test_the_cache_workspace_gets_to_the_build() -> None:
 def test_extra_arguments_win() -> None:
     flags = _flags(BUILD, {**NAMED, "TARGET": "one", "CACHE": "true", "EXTRA_ARGS": ["--cache=false"]})
     assert "cache" not in flags
+
+
+def test_a_task_reference_can_be_swapped() -> None:
+    """What a run of the catalog's kaniko Task, 0.6 or 0.7, gives and takes: names, types, defaults."""
+    params = {each["name"]: (each.get("type", "string"), each.get("default")) for each in BUILD["params"]}
+    of_kaniko: dict[str, Any] = {
+        "IMAGE": ("string", None),
+        "DOCKERFILE": ("string", "./Dockerfile"),
+        "CONTEXT": ("string", "./"),
+        "EXTRA_ARGS": ("array", []),
+    }
+    assert {name: params[name] for name in of_kaniko} == of_kaniko
+    assert "BUILDER_IMAGE" in params
+    assert [name for name, (_, default) in params.items() if default is None] == ["IMAGE"]
+    workspaces = {each["name"]: each.get("optional", False) for each in BUILD["workspaces"]}
+    assert [name for name, optional in workspaces.items() if not optional] == ["source"]
+    assert "dockerconfig" in workspaces
+    assert {"IMAGE_DIGEST", "IMAGE_URL"} <= {each["name"] for each in BUILD["results"]}
