@@ -239,6 +239,12 @@ def test_standard_output_has_the_tarball_alone(builds: Builds) -> None:
     assert output.endswith(bytes(1024))
 
 
+def test_standard_output_has_the_page_alone(builds: Builds) -> None:
+    page = builds.build(DOCKERFILE, *ARGUMENTS, "--no-push", "--report=/dev/stdout", files=FILES).output
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.endswith("</html>\n")
+
+
 def test_url_gets_a_put(builds: Builds) -> None:
     ca, certificate, key = make_certificates(builds.place)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

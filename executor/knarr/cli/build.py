@@ -13,6 +13,7 @@ from knarr.build.builder import build_image, foresee_build
 from knarr.build.context import fetch_dockerfile, find_dockerfile
 from knarr.build.context_source import ContextSource
 from knarr.build.contexts import ContextKey, NamedContext, parse_named_context
+from knarr.build.output_place import STDOUT, descriptor_of
 from knarr.build.request import BuildRequest, Outputs
 from knarr.cli.arguments import parse_build_args, parse_context_source, parse_targets, with_epoch
 from knarr.cli.cache import read_cache
@@ -101,7 +102,7 @@ def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter:
             return 0
         on_plan = _print_plan if is_plan_printed(environment) else None
         digest = build_image(request, client, reporter, load_code=load_everything, on_plan=on_plan)
-    if not outputs.use_stdout:
+    if not outputs.use_stdout and descriptor_of(Path(flags.log.report)) != STDOUT:
         print(digest)
     return 0
 
