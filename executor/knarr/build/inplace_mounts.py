@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from knarr.build.inplace_root import SharedRoot
 from knarr.build.mount_points import read_mount_points
+from knarr.build.own_root import open_root
 from knarr.errors import IsolationError
 from knarr.exec.spec import Mount
 from knarr.rootfs.dir_tree import DirTree
@@ -164,10 +164,8 @@ def _move(source: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         _copy(source, target)
-        if source.is_dir() and not source.is_symlink():
-            shutil.rmtree(source)
-        else:
-            source.unlink()
+        with open_root(source.parent) as directory:
+            remove_tree(directory, source.name)
 
 
 def _move_back(source: Path, target: Path) -> None:

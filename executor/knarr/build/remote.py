@@ -1,7 +1,6 @@
 """Sources of ADD that come from elsewhere, brought into the work directory."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from knarr.registry.client import Client
 from knarr.registry.download import MAX_DOWNLOAD_BYTES, download
 from knarr.rootfs.copy import InlineFile, Source, TreeSource
 from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.discard import discard_tree
 from knarr.rootfs.spool import open_file
 
 _FILE_MODE = 0o600
@@ -59,7 +59,7 @@ class RemoteSources:
                     continue
                 if place is None:
                     place = self._make_place()
-                    exits.callback(shutil.rmtree, place, ignore_errors=True)
+                    exits.callback(discard_tree, place)
                 got, content = self._fetch(source, place / str(number), created_ns, exits, unpack=unpack)
                 taken.append(got)
                 contents.append(content)

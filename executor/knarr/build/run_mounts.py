@@ -2,7 +2,6 @@
 
 import os
 import posixpath
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from knarr.errors import ContextError, DockerfileError, IsolationError
 from knarr.exec import spec
 from knarr.exec.relay import relayed
 from knarr.layers.entry import Kind
+from knarr.rootfs.discard import discard_tree
 from knarr.rootfs.tree import clean, sort_key
 
 _AGENT_VARIABLE = "SSH_AUTH_SOCK"
@@ -48,7 +48,7 @@ def step_mounts(stage: StageBuild, flags: Sequence[str]) -> Iterator[StepMounts]
     mounts = [parse_mount(flag, word) for flag in flags]
     place = Path(tempfile.mkdtemp(prefix="mounts-", dir=stage.settings.work_dir))
     with ExitStack() as exits:
-        exits.callback(shutil.rmtree, place, ignore_errors=True)
+        exits.callback(discard_tree, place)
         yield _Step(stage, place, exits).prepare(mounts)
 
 

@@ -1,13 +1,13 @@
 """The directory that a build works in."""
 
 import errno
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from knarr.errors import OutputError
+from knarr.rootfs.discard import discard_tree
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -33,4 +33,4 @@ def open_work_directory(parent: Path) -> Iterator[Path]:
         ) from error
     finally:
         for _ in range(2):  # a transfer that was given up may put one more file there
-            shutil.rmtree(path, ignore_errors=True)
+            discard_tree(path)

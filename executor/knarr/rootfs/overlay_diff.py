@@ -10,7 +10,7 @@ from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, Laye
 from knarr.rootfs.hard_links import HardLinks
 from knarr.rootfs.inode import describe_with, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
-from knarr.rootfs.tree import Tree, join, parent_of, sort_key
+from knarr.rootfs.tree import Tree, join, name_of, parent_of, sort_key
 
 Exclude = Callable[[str], bool]
 
@@ -28,10 +28,15 @@ def diff_upper(
     open until the items' contents are read. Sockets are passed over.
     """
     diff = _Diff(upper_fd, lower, "user.overlay." if userxattr else "trusted.overlay.", exclude)
-    yield from sorted(diff.items(), key=lambda item: sort_key(item.entry.path))
+    yield from sorted(diff.run(), key=lambda item: sort_key(item.entry.path))
 
 
 class _Diff:
+    """One walk, in the order of the layer, so that the first name of a file is the one that others link to.
+
+    It takes no recursion and two descriptors: what a step makes may have any depth.
+    """
+
     def __init__(self, upper_fd: int, lower: Tree | None, prefix: str, exclude: Exclude | None) -> None:
         self._upper_fd = upper_fd
         self._lower = lower
@@ -39,60 +44,87 @@ class _Diff:
         self._whiteout_key = prefix + "whiteout"
         self._exclude = exclude
         self._links = HardLinks()
+        self._found: list[LayerItem] = []
+        self._unchanged: dict[str, Entry] = {}
+        """Directories that are in the layer only where something in them is."""
+        self._waiting: list[tuple[str, bool]] = []
+        """Paths to look at, each with whether what was there before is gone, whatever its name."""
+        self._open: tuple[str, int] | None = None
 
-    def items(self) -> Iterator[LayerItem]:
-        return self._children("", is_new=False)
+    def run(self) -> list[LayerItem]:
+        try:
+            self._enter("", is_new=False)
+            while self._waiting:
+                path, is_new = self._waiting.pop()
+                self._look_at(path, is_new=is_new)
+        finally:
+            self._close()
+        for item in list(self._found):
+            path = item.entry.path
+            while (entry := self._unchanged.pop(path := parent_of(path), None)) is not None:
+                self._found.append(LayerItem(entry))
+        return self._found
 
-    def _children(self, directory: str, *, is_new: bool) -> Iterator[LayerItem]:
-        """What is in a directory; `is_new` where what was there before is gone, whatever its name."""
+    def _enter(self, directory: str, *, is_new: bool) -> None:
         fd = open_directory(self._upper_fd, directory, readable=True)
         if fd is None:
             return
         try:
-            names = sorted(os.listdir(fd))
-            for name in names:
-                path = join(directory, name)
-                if not self._is_excluded(path):
-                    yield from self._changes(fd, name, path, is_new=is_new)
+            names = os.listdir(fd)
         finally:
             os.close(fd)
+        for name in sorted(names, reverse=True):
+            path = join(directory, name)
+            if not self._is_excluded(path):
+                self._waiting.append((path, is_new))
         if is_new and self._lower is not None:
             for name in set(self._lower.children(directory)).difference(names):
                 if not self._is_excluded(join(directory, name)):
-                    yield _marker(directory, WHITEOUT_PREFIX + name)
+                    self._found.append(_marker(directory, WHITEOUT_PREFIX + name))
 
     def _is_excluded(self, path: str) -> bool:
         return self._exclude is not None and self._exclude(path)
 
-    def _changes(self, directory_fd: int, name: str, path: str, *, is_new: bool) -> Iterator[LayerItem]:
-        status = stat_name(directory_fd, name)
-        if status is None:
+    def _look_at(self, path: str, *, is_new: bool) -> None:
+        directory_fd, name = self._directory(parent_of(path)), name_of(path)
+        status = None if directory_fd is None else stat_name(directory_fd, name)
+        if directory_fd is None or status is None:
             return
         xattrs = read_xattrs(directory_fd, name)
         if self._is_whiteout(status, xattrs):
             if self._lower is None or self._lower.lookup(path) is not None:
-                yield _marker(parent_of(path), WHITEOUT_PREFIX + name)
+                self._found.append(_marker(parent_of(path), WHITEOUT_PREFIX + name))
             return
         entry = describe_with(directory_fd, name, path, status, xattrs)
         if entry is None:
             return
         if entry.kind is Kind.DIRECTORY:
-            yield from self._directory(entry, is_new=is_new or xattrs.get(self._opaque_key) == b"y")
+            self._add_directory(entry, is_new=is_new or xattrs.get(self._opaque_key) == b"y")
         else:
-            yield self._links.item(entry, status, partial(open_regular, self._upper_fd, path))
+            self._found.append(self._links.item(entry, status, partial(open_regular, self._upper_fd, path)))
 
-    def _directory(self, entry: Entry, *, is_new: bool) -> Iterator[LayerItem]:
+    def _add_directory(self, entry: Entry, *, is_new: bool) -> None:
         before = None if self._lower is None else self._lower.lookup(entry.path)
-        changed = before is None or not same_directory(before, entry)
-        if changed:
-            yield LayerItem(entry)
+        if before is None or not same_directory(before, entry):
+            self._found.append(LayerItem(entry))
+        else:
+            self._unchanged[entry.path] = entry
         if is_new and self._lower is None:
-            yield _marker(entry.path, OPAQUE_MARKER)
-        for item in self._children(entry.path, is_new=is_new):
-            if not changed:
-                changed = True
-                yield LayerItem(entry)
-            yield item
+            self._found.append(_marker(entry.path, OPAQUE_MARKER))
+        self._enter(entry.path, is_new=is_new)
+
+    def _directory(self, path: str) -> int | None:
+        """A descriptor of a directory, good until the next call."""
+        if self._open is None or self._open[0] != path:
+            self._close()
+            fd = open_directory(self._upper_fd, path)
+            self._open = None if fd is None else (path, fd)
+        return None if self._open is None else self._open[1]
+
+    def _close(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
 
     def _is_whiteout(self, status: os.stat_result, xattrs: Mapping[str, bytes]) -> bool:
         if stat.S_ISCHR(status.st_mode):

@@ -229,3 +229,13 @@ def test_in_a_user_namespace(tmp_path: Path) -> None:
     subprocess.run([*command, str(overlay.merged), overlay.options()], check=True)
     shown = overlay.diff(userxattr=True)
     assert shown == ["f .wh.top =", "d d 0700", "f d/.wh.x =", "f d/.wh.y =", "f d/n =5"]
+
+
+def test_a_step_may_make_any_depth(overlay: Overlay) -> None:
+    deep = "/".join(["deep", *["d"] * 1500])
+    subprocess.run(["mkdir", "--parents", overlay.merged / deep], check=True)
+    (overlay.merged / deep / "file").write_text("x")
+    with overlay.opened() as (upper, lower):
+        items = list(OverlaySnapshot(upper, lower=lower).changes())
+    assert items[-1].entry.path == f"{deep}/file"
+    assert len(items) == 1502
