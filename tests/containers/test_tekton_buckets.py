@@ -1,18 +1,22 @@
 """The Task knarr-context with buckets of S3, Azure Blob and Google Cloud Storage, at servers that refuse."""
 
 import hashlib
+import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.azure_store import AzureStore, azure_store
 from support.bases import push
 from support.docker_engine import RefusedError
 from support.gcs_store import GcsStore, gcs_store, new_key
+from support.image_layout import MANIFEST_TYPE
 from support.object_store import lock, object_store
+from support.pipelinerun import SUCCEEDED, PipelineRunner
 from support.rclone import rclone_image, rclone_version
 from support.registry import Registry
 from support.secret_volume import secret_volume
@@ -32,7 +36,7 @@ LATER = {
 }
 """A step that could be a build: it prints all it can read."""
 WATCHED = {**CONTEXT, "steps": [*CONTEXT["steps"], LATER]}
-DOCKERFILE = "FROM scratch\n# of the bucket\n"
+DOCKERFILE = "FROM scratch\nLABEL of=bucket\nCOPY deep/file /\n"
 
 Files = Mapping[str, str]
 
@@ -254,6 +258,30 @@ def test_other_forms_of_credentials(fetcher: Fetcher, bucket: Bucket) -> None:
     error, hint = fetcher.refused(bucket.wrong, bucket.private, **bucket.params, URL=url)
     assert error == f"can't fetch {url} with the credentials given"
     assert bucket.hint in hint
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key"),
+    [("azure AZURE_STORAGE_KEY", "app/tree/"), ("gcs", "app/context.tar.gz")],
+    indirect=["bucket"],
+)
+def test_the_pipeline(fetcher: Fetcher, bucket: Bucket, key: str, base_registry: Registry) -> None:
+    """What the Pipeline is told of a bucket reaches the Task."""
+    run = yaml.safe_load((TASKS / "pipelines/knarr-fetch-build/0.1/samples/run.yaml").read_text())
+    image = f"{base_registry.host}/buckets/{bucket.url.partition(':')[0]}"
+    params = {**bucket.params, "URL": f"{bucket.url}/{key}", "IMAGE": f"{image}:1"}
+    run["spec"]["params"] = [{"name": name, "value": value} for name, value in params.items()]
+    workspaces = [each for each in run["spec"]["workspaces"] if each["name"] != "dockerconfig"]
+    run["spec"]["workspaces"] = workspaces
+    volumes = {"bucket-credentials": secret_volume(fetcher.place / "secret", bucket.right)}
+    outcome = PipelineRunner({"": fetcher.runner}, fetcher.place / "pods", volumes).run(run)
+    assert outcome.status == SUCCEEDED, outcome.log
+    assert outcome.results["IMAGE_URL"] == f"{image}:1"
+    name = image.partition("/")[2]
+    manifest = json.loads(base_registry.get(f"{name}/manifests/1", {"Accept": MANIFEST_TYPE}))
+    config = json.loads(base_registry.get(f"{name}/blobs/{manifest['config']['digest']}"))
+    assert config["config"]["Labels"] == {"of": "bucket"}
+    assert not [word for word in bucket.private if word in outcome.log]
 
 
 def test_a_token_for_a_url_is_not_shown(fetcher: Fetcher, azure: AzureStore) -> None:
