@@ -52,11 +52,6 @@ def has_wildcard(text: str) -> bool:
     return False
 
 
-def unescape(text: str) -> str:
-    """The name that a pattern without wildcards means."""
-    return "".join(token for token in parse_glob(text, deep=False) if isinstance(token, str))
-
-
 def parse_glob(pattern: str, *, deep: bool) -> tuple[Token, ...]:
     """The tokens; with `deep`, `**` crosses slashes. Raises ValueError for a malformed pattern."""
     tokens: list[Token] = []

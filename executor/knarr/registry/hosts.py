@@ -41,7 +41,6 @@ class Endpoint:
     """The name that credentials and TLS settings are kept under: the mirror's, where it is one."""
     base_url: str
     prefix: str = ""
-    is_mirror: bool = False
     verify: bool = True
     """Whether certificates are checked, here and where it sends us; a host's rules may say no too."""
 
@@ -151,7 +150,7 @@ class HostRules:
                 hint="a mirror is written host[:port][/prefix], without a scheme",
             )
         plain = self._pull_endpoint(normalise_registry(host))
-        return dataclasses.replace(plain, prefix=prefix.strip("/"), is_mirror=True)
+        return dataclasses.replace(plain, prefix=prefix.strip("/"))
 
 
 def _registry_of_host(host: str) -> str:

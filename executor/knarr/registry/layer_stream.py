@@ -5,14 +5,11 @@ import io
 import queue
 import threading
 from types import TracebackType
-from typing import BinaryIO, cast
 
 from knarr.errors import KnarrError, OutputError, RegistryError
 from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
-from knarr.progress import Transferred
 from knarr.registry.client import Client
-from knarr.registry.image import ResolvedImage
 from knarr.registry.pull import blob_chunks
 from knarr.registry.watch import TransferWatch
 from knarr.store import Store
@@ -22,22 +19,14 @@ _POLL_S = 0.2
 _GIVE_UP_S = 1.0
 
 
-def stream_layer(client: Client, image: ResolvedImage, descriptor: Descriptor, store: Store) -> BinaryIO:
-    """A layer's compressed bytes as a file; the caller closes it.
-
-    A blob that the store has is read from there. Another is written to it by a thread that downloads and
-    hashes while the caller reads: after a `close` that did not raise, the store has it, whether or not the
-    caller read to the end. Leaving `with` by an exception gives the download up. Reads raise RegistryError,
-    CorruptError, OutputError; the end of the file is reached only if size and digest are right.
-    """
-    if store.has(descriptor.digest):
-        client.reporter.report(Transferred("exists", str(descriptor.digest), descriptor.size_bytes))
-        return store.open(descriptor.digest)
-    return cast(BinaryIO, LayerStream(client, image.reference, descriptor, store))
-
-
 class LayerStream(io.RawIOBase):
-    """The reader's end of a download; a read may give fewer bytes than asked for."""
+    """A layer's compressed bytes as a file; the caller closes it. A read may give fewer bytes than asked for.
+
+    The blob is written to the store by a thread that downloads and hashes while the caller reads: after a
+    `close` that did not raise, the store has it, whether or not the caller read to the end. Leaving `with` by
+    an exception gives the download up. Reads raise RegistryError, CorruptError, OutputError; the end of the
+    file is reached only if size and digest are right.
+    """
 
     def __init__(self, client: Client, reference: Reference, descriptor: Descriptor, store: Store) -> None:
         super().__init__()

@@ -13,7 +13,6 @@ from knarr.registry.blobs import BlobDownload, BlobReader
 from knarr.registry.client import Client
 from knarr.registry.failover import first_of
 from knarr.registry.hosts import Endpoint
-from knarr.registry.image import ResolvedImage
 from knarr.registry.watch import TransferWatch
 from knarr.store import Store
 
@@ -53,11 +52,6 @@ def fetch_blob(client: Client, reference: Reference, descriptor: Descriptor, sto
     except CorruptError:
         first_of(client, reference, lambda endpoint: _copy(client, endpoint, reference, descriptor, store))
     TransferWatch.pull(client, reference, descriptor).end("pulled", client.clock() - started)
-
-
-def fetch_layers(client: Client, image: ResolvedImage, store: Store, *, jobs: int = DEFAULT_JOBS) -> None:
-    """Bring an image's layers into the store, several at once; the first error ends it."""
-    fetch_blobs(client, image.reference, image.manifest.layers, store, jobs=jobs)
 
 
 def fetch_blobs(

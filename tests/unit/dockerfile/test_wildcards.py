@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.dockerfile.wildcards import has_wildcard, match_wildcard, unescape
+from knarr.dockerfile.wildcards import has_wildcard, match_wildcard
 
 ROWS: list[tuple[str, str, bool | str]] = json.loads(
     (Path(__file__).parents[2] / "data" / "dockerfile" / "wildcards.json").read_text()
@@ -33,7 +33,3 @@ def test_no_exponential_time() -> None:
 )
 def test_has_wildcard(text: str, *, expected: bool) -> None:
     assert has_wildcard(text) is expected
-
-
-def test_unescape() -> None:
-    assert unescape("a\\*\\\\b") == "a*\\b"

@@ -67,7 +67,6 @@ def test_mirrors_come_before_the_registry(key: str) -> None:
     assert first.url("hub/library/a", "manifests/1") == "https://mirror.corp/v2/hub/library/a/manifests/1"
     assert (second.base_url, second.repository("library/a")) == ("http://localhost:5000", "library/a")
     assert (first.registry, second.registry, last.registry) == ("mirror.corp", "localhost:5000", "docker.io")
-    assert [endpoint.is_mirror for endpoint in (first, second, last)] == [True, True, False]
     assert rules.push_endpoint("docker.io") == last
 
 

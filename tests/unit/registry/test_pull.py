@@ -16,8 +16,8 @@ from knarr.progress import Note
 from knarr.registry.client import Client
 from knarr.registry.hosts import HostRules
 from knarr.registry.image import ResolvedImage
-from knarr.registry.layer_stream import stream_layer
-from knarr.registry.pull import fetch_blob, fetch_layers, open_blob
+from knarr.registry.layer_stream import LayerStream
+from knarr.registry.pull import fetch_blob, fetch_blobs, open_blob
 from knarr.registry.resolve import resolve
 from knarr.store import Store
 from support.faulty_registry import Answer, Asked, FaultyRegistry
@@ -191,7 +191,7 @@ def test_wrong_content_is_never_kept(tmp_path: Path, lie: bytes) -> None:
             b"",
             _layer(data),
         )
-        stream = stream_layer(client, image, _layer(data), store)
+        stream = LayerStream(client, image.reference, _layer(data), store)
         with pytest.raises((CorruptError, RegistryError)):
             stream.read()
         with pytest.raises((CorruptError, RegistryError)):
@@ -216,7 +216,7 @@ def test_lying_mirror_is_passed_over(tmp_path: Path) -> None:
         rules = HostRules(mirrors={origin.host: (mirror.host,)})
         with _client(rules=rules, reporter=events) as client:
             resolved = resolve(client, _reference(origin), AMD64, store=store)
-            fetch_layers(client, resolved, store)
+            fetch_blobs(client, resolved.reference, resolved.manifest.layers, store, jobs=4)
     assert store.has(image.manifest.layers[0].digest)
     assert any(isinstance(event, Note) and mirror.host in event.text for event in events.events)
 
@@ -229,7 +229,7 @@ def test_first_failing_layer_ends_the_others(tmp_path: Path) -> None:
     with FaultyRegistry(script) as registry, _client() as client:
         resolved = resolve(client, _reference(registry), AMD64)
         with pytest.raises(RegistryError, match="answered 404"):
-            fetch_layers(client, resolved, store, jobs=2)
+            fetch_blobs(client, resolved.reference, resolved.manifest.layers, store, jobs=2)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 405, 412, 501])

@@ -15,8 +15,8 @@ from knarr.progress import Pushed, Transferred
 from knarr.registry.client import Client
 from knarr.registry.credentials import Credentials, CredentialStore
 from knarr.registry.hosts import HostRules
-from knarr.registry.layer_stream import stream_layer
-from knarr.registry.pull import fetch_blob, fetch_layers, open_blob
+from knarr.registry.layer_stream import LayerStream
+from knarr.registry.pull import fetch_blob, fetch_blobs, open_blob
 from knarr.registry.push import check_push, push_image, put_manifest
 from knarr.registry.resolve import resolve
 from knarr.registry.retry import RetryPolicy
@@ -50,7 +50,7 @@ def test_what_is_pushed_is_pulled(registry: Registry, tmp_path: Path) -> None:
         digest = push_image(client, reference, image.manifest, image.source)
         store = _store(tmp_path)
         resolved = resolve(client, reference, AMD64, store=store)
-        fetch_layers(client, resolved, store)
+        fetch_blobs(client, resolved.reference, resolved.manifest.layers, store, jobs=4)
     assert digest == image.descriptor.digest == resolved.descriptor.digest
     assert resolved.manifest == image.manifest
     assert resolved.config_bytes == image.config_bytes
@@ -155,7 +155,7 @@ def test_tls_with_password(locked_registry: Registry, tmp_path: Path) -> None:
         push_image(client, reference, image.manifest, image.source)
         store = _store(tmp_path)
         resolved = resolve(client, reference, AMD64)
-        fetch_layers(client, resolved, store)
+        fetch_blobs(client, resolved.reference, resolved.manifest.layers, store, jobs=4)
         with open_blob(client, reference, image.manifest.config) as config:
             assert config.read() == image.config_bytes
     assert store.has(image.manifest.layers[0].digest)
@@ -251,19 +251,17 @@ def test_layer_is_read_while_it_arrives(registry: Registry, tmp_path: Path) -> N
         push_image(client, reference, image.manifest, image.source)
         resolved = resolve(client, reference, AMD64)
         store = _store(tmp_path)
-        with stream_layer(client, resolved, layer, store) as stream:
+        with LayerStream(client, resolved.reference, layer, store) as stream:
             assert b"".join(iter(lambda: stream.read(100_003), b"")) == data
         assert store.path(layer.digest).read_bytes() == data
-        with stream_layer(client, resolved, layer, store) as again:
-            assert again.read() == data
 
         early = _store(tmp_path, "early")
-        with stream_layer(client, resolved, layer, early) as stream:
+        with LayerStream(client, resolved.reference, layer, early) as stream:
             assert stream.read(10) == data[:10]
         assert early.path(layer.digest).read_bytes() == data
 
         given_up = _store(tmp_path, "given up")
-        stream = stream_layer(client, resolved, layer, given_up)
+        stream = LayerStream(client, resolved.reference, layer, given_up)
         with pytest.raises(ValueError, match="sail"), stream:
             raise ValueError(f"no more sail after {stream.read(10)!r}")
         assert not given_up.has(layer.digest)

@@ -93,7 +93,6 @@ class BuildRecord:
     ended_s: float | None = None
     source_path: str = ""
     source_text: str = ""
-    planned_stages: int = 0
     planned_steps: int = 0
     checks: list[CheckFound] = field(default_factory=list)
     bases: list[BaseResolved] = field(default_factory=list)

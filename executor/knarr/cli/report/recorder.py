@@ -75,7 +75,7 @@ class Recorder:
         self.record.bases.append(event)
 
     def _planned(self, event: BuildPlanned, _now_s: float) -> None:
-        self.record.planned_stages, self.record.planned_steps = event.stages, event.steps
+        self.record.planned_steps = event.steps
 
     def _stage(self, event: StageStarted, _now_s: float) -> None:
         stage = Stage(event.index, event.name, event.base, event.line)
