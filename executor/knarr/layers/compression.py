@@ -48,14 +48,6 @@ MEDIA_TYPE_OF_COMPRESSION: Mapping[Compression, str] = MappingProxyType(
 )
 
 
-def compression_of_media_type(media_type: str) -> Compression:
-    """What a layer's media type promises; CorruptError where it is no layer's."""
-    oci_form = media_types.OCI_FORM_OF_LAYER.get(media_type)
-    if oci_form is None:
-        raise CorruptError(f"not the media type of a layer: {media_type[:200]!r}")
-    return COMPRESSION_OF_MEDIA_TYPE[oci_form]
-
-
 def detect_compression(head: bytes) -> Compression:
     """What the first four bytes of a stream say; NONE for everything that isn't gzip or zstd."""
     if head.startswith(_GZIP_MAGIC):

@@ -11,7 +11,6 @@ from knarr.errors import CorruptError, UsageError
 from knarr.layers.compression import (
     Compression,
     CompressionSettings,
-    compression_of_media_type,
     detect_compression,
     new_compressor,
     open_decompressed,
@@ -175,15 +174,6 @@ def test_refuses_endless_zeros_after_the_end() -> None:
 )
 def test_detects_by_the_first_bytes(head: bytes, compression: Compression) -> None:
     assert detect_compression(head) is compression
-
-
-def test_knows_media_types() -> None:
-    assert compression_of_media_type("application/vnd.oci.image.layer.v1.tar") is Compression.NONE
-    docker = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-    assert compression_of_media_type(docker) is Compression.GZIP
-    assert compression_of_media_type("application/vnd.oci.image.layer.v1.tar+zstd") is Compression.ZSTD
-    with pytest.raises(CorruptError):
-        compression_of_media_type("application/vnd.oci.image.config.v1+json")
 
 
 @pytest.mark.parametrize(

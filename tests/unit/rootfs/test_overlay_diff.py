@@ -11,7 +11,7 @@ import pytest
 
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.overlay_diff import diff_upper
-from knarr.rootfs.snapshot import OverlaySnapshot, ScanSnapshot
+from knarr.rootfs.scan import Scan, changes
 from support.trees import layer_tree, show_items, show_tree, write_tree
 
 LOWER = ["d d 0700", "f d/x =1", "f d/y =2", "f e/f/g =3", "d empty", "f top =4", "l l -> top"]
@@ -39,8 +39,7 @@ class Overlay:
         with self.opened() as (upper, lower):
             if not with_lower:
                 return show_items(diff_upper(upper))
-            snapshot = OverlaySnapshot(upper, lower=lower, userxattr=userxattr, exclude=exclude)
-            return show_items(snapshot.changes())
+            return show_items(diff_upper(upper, lower=lower, userxattr=userxattr, exclude=exclude))
 
     @contextmanager
     def opened(self) -> Iterator[tuple[int, DirTree]]:
@@ -149,9 +148,9 @@ def test_a_scan_finds_the_same_in_the_same_order(
     plain = write_tree(tmp_path / "plain", LOWER)
     root = os.open(plain, os.O_PATH)
     try:
-        snapshot = ScanSnapshot(root)
+        before = Scan.take(root)
         change(plain)
-        assert show_items(snapshot.changes()) == layer
+        assert show_items(changes(before, root, Scan.take(root))) == layer
     finally:
         os.close(root)
 
@@ -236,6 +235,6 @@ def test_a_step_may_make_any_depth(overlay: Overlay) -> None:
     subprocess.run(["mkdir", "--parents", overlay.merged / deep], check=True)
     (overlay.merged / deep / "file").write_text("x")
     with overlay.opened() as (upper, lower):
-        items = list(OverlaySnapshot(upper, lower=lower).changes())
+        items = list(diff_upper(upper, lower=lower))
     assert items[-1].entry.path == f"{deep}/file"
     assert len(items) == 1502

@@ -10,7 +10,6 @@ from knarr.layers.entry import LayerItem
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.scan import Scan, changes
-from knarr.rootfs.snapshot import ScanSnapshot
 from support.trees import layer_tree, show_items, show_tree, write_tree
 
 LINES = ["d d 0700", "f d/x =1", "f d/y =2", "l d/l -> x", "d e", "f e/f/g =3", "h e/h -> d/y", "f top =4"]
@@ -22,10 +21,11 @@ class Root:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.fd = os.open(path, os.O_RDONLY)
-        self.snapshot = ScanSnapshot(self.fd)
+        self.scan = Scan.take(self.fd)
 
     def changed(self) -> list[LayerItem]:
-        return self.snapshot.changes()
+        before, self.scan = self.scan, Scan.take(self.fd)
+        return changes(before, self.fd, self.scan)
 
 
 @pytest.fixture
