@@ -142,6 +142,8 @@ class Transport:
         """Send a request, return its answer with the body unread. Raises ConnectionFaultError."""
         import httpx2
 
+        from knarr.registry.heads import end_head
+
         pool = self._pool(tls if url.startswith("https:") or proxy else None, proxy)
         if pool is None:
             raise _closed(method, url)
@@ -161,6 +163,7 @@ class Transport:
             inner = pool.handle_request(request)
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise connection_fault(method, url, error) from error
+        end_head(inner.extensions["network_stream"])
         with self._lock:
             is_closed = self._is_closed
         if is_closed:
@@ -181,6 +184,8 @@ class Transport:
     def _pool(self, tls: TlsSettings | None, proxy: str | None) -> "httpx2.HTTPTransport | None":
         import httpx2
 
+        from knarr.registry.heads import limit_heads
+
         with self._lock:
             if self._is_closed:
                 return None
@@ -196,6 +201,7 @@ class Transport:
                     ),
                     proxy=proxy,
                 )
+                limit_heads(pool, 2 * self._timeouts.progress_s)
                 self._pools[tls, proxy] = pool
         return pool
 
