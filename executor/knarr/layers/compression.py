@@ -34,18 +34,14 @@ class Compression(enum.Enum):
     ZSTD = "zstd"
 
 
-COMPRESSION_OF_MEDIA_TYPE: Mapping[str, Compression] = MappingProxyType(
+MEDIA_TYPE_OF_COMPRESSION: Mapping[Compression, str] = MappingProxyType(
     {
-        media_types.OCI_LAYER: Compression.NONE,
-        media_types.OCI_LAYER_GZIP: Compression.GZIP,
-        media_types.OCI_LAYER_ZSTD: Compression.ZSTD,
+        Compression.NONE: media_types.OCI_LAYER,
+        Compression.GZIP: media_types.OCI_LAYER_GZIP,
+        Compression.ZSTD: media_types.OCI_LAYER_ZSTD,
     }
 )
-"""By the OCI name of a layer's type; `media_types.OCI_FORM_OF_LAYER` gives that of any type."""
-
-MEDIA_TYPE_OF_COMPRESSION: Mapping[Compression, str] = MappingProxyType(
-    {compression: media_type for media_type, compression in COMPRESSION_OF_MEDIA_TYPE.items()}
-)
+"""The OCI media type of a layer."""
 
 
 def detect_compression(head: bytes) -> Compression:
