@@ -260,6 +260,22 @@ def test_other_forms_of_credentials(fetcher: Fetcher, bucket: Bucket) -> None:
     assert bucket.hint in hint
 
 
+@pytest.mark.parametrize("bucket", ["s3", "gcs"], indirect=True)
+def test_a_pod_without_an_identity(fetcher: Fetcher, bucket: Bucket) -> None:
+    url = f"{bucket.url}/app/context.tar.gz"
+    error, hint = fetcher.refused(None, bucket.private, **bucket.params, URL=url)
+    assert error == f"can't fetch {url} as this pod"
+    assert hint.startswith(f"bind a Secret with {bucket.hint}")
+
+
+@pytest.mark.parametrize("bucket", ["gcs"], indirect=True)
+def test_a_server_that_is_not_there(fetcher: Fetcher, bucket: Bucket) -> None:
+    params = {"GCS_ENDPOINT": "http://127.0.0.1:1", "URL": "gs://builds/app/context.tar.gz"}
+    error, hint = fetcher.refused(bucket.right, bucket.private, **params)
+    assert error == "can't reach what has gs://builds/app/context.tar.gz"
+    assert "GCS_ENDPOINT" in hint
+
+
 @pytest.mark.parametrize(
     ("bucket", "key"),
     [("azure AZURE_STORAGE_KEY", "app/tree/"), ("gcs", "app/context.tar.gz")],
