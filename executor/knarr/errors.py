@@ -18,9 +18,13 @@ from dataclasses import dataclass
 
 
 class KnarrError(Exception):
-    """Base of every failure that Knarr expects and explains."""
+    """Base of every failure that Knarr expects and explains.
+
+    `line` is that of the instruction which it came up in, 0 where it is about none in particular.
+    """
 
     exit_status = 1
+    line = 0
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

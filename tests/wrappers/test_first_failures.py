@@ -125,7 +125,7 @@ def _check(wrapper: str, log: str, error: str, hint: str) -> None:
     assert lines[place + 1].startswith("hint: "), log
     assert re.search(hint, lines[place + 1]), log
     if wrapper == "github":
-        (note,) = (line for line in lines if "::error title=knarr build failed::" in line)
+        (note,) = (line for line in lines if "title=knarr build failed::" in line)
         assert re.search(f"{error}.*%0Ahint: .*{hint}", note), log
 
 
@@ -162,6 +162,8 @@ def test_run_that_is_impossible(wrapper: str, engine: Engine, project: Path, bas
     log = WRAPPERS[wrapper](engine, Build(project, name, _flags(base_registry), unprivileged=True))
     hint = "unless they are dropped" if wrapper == "github" else "run the container as root"
     _check(wrapper, log, "Dockerfile:2: RUN true: .*cannot build in place", hint)
+    if wrapper == "github":
+        assert "::error file=Dockerfile,line=2,title=knarr build failed::" in log
 
 
 def test_registry_of_a_gitlab_project_that_is_off(

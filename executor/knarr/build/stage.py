@@ -134,6 +134,7 @@ def located(error: KnarrError, instruction: Instruction) -> KnarrError:
         location = dataclasses.replace(location, text=without_credentials(location.text))
         return DockerfileError(error.message, location=location, hint=error.hint)
     error.message = f"{_place(instruction.location)}: {error.message}"
+    error.line = instruction.location.line
     return error
 
 
