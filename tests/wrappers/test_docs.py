@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +104,30 @@ def test_tekton(block: Block) -> None:
     if "kind" in written:
         schema = json.loads((SCHEMAS / f"tekton-{written['kind'].lower()}-v1.json").read_text())
         jsonschema.Draft202012Validator(schema).validate(written)
-        spec = written["spec"]
-        name = spec.get("pipelineRef", spec.get("taskRef"))["name"]
-        (path,) = (each for each in resources() if each.stem == name and "stepactions" not in each.parts)
-        assert _takes(path, spec, whole=True)
+        for name, given in _calls(written["spec"]):
+            (path,) = (each for each in resources() if each.stem == name and "stepactions" not in each.parts)
+            assert _takes(path, given, whole=True)
     elif "taskRef" in written:
         params = {each["name"]: each["value"] for each in written["taskRef"]["params"]}
         assert (REPOSITORY / params["pathInRepo"]).is_file()
     else:
         assert set(written) <= {"params", "workspaces"}
         assert any(_takes(path, written, whole=False) for path in resources()), "nothing takes all of these"
+
+
+def _calls(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The Task or Pipeline of a run, the Tasks of a Pipeline, each with what it is given."""
+    if "tasks" not in spec:
+        yield spec.get("pipelineRef", spec.get("taskRef"))["name"], spec
+        return
+    outer = {each["name"] for each in spec["workspaces"]}
+    for task in spec["tasks"]:
+        assert {each["workspace"] for each in task["workspaces"]} <= outer
+        for leg in task.get("matrix", {}).get("include", [{}]):
+            yield (
+                task["taskRef"]["name"],
+                {**task, "params": [*task.get("params", []), *leg.get("params", [])]},
+            )
 
 
 def _takes(path: Path, given: Mapping[str, Any], *, whole: bool) -> bool:
