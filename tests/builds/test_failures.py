@@ -101,6 +101,16 @@ FAILURES = {
     "copy-from": Failure(
         "FROM busybox\nCOPY --from=busybox /nosuch /\n", CONTEXT, ["Dockerfile:2", "/nosuch", "--from"]
     ),
+    "deletion": Failure(
+        "FROM busybox\nRUN rm /etc/passwd && touch /.wh.etc\n",
+        CONTEXT,
+        ["Dockerfile:2", "/.wh.etc", "deletion"],
+    ),
+    "deletion-below": Failure(
+        "FROM busybox\nRUN mkdir /.wh... && touch /.wh.../x\n",
+        CONTEXT,
+        ["Dockerfile:2", "/.wh...", "deletion"],
+    ),
     "user": Failure("FROM busybox\nUSER nosuch\nRUN true\n", CONTEXT, ["Dockerfile:3", "nosuch"]),
     "target": Failure(
         "FROM busybox AS build\nFROM busybox AS final\n", DOCKERFILE, ["finl", "final"], ["--target=finl"]

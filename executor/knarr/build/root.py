@@ -14,14 +14,15 @@ from knarr.build.overlay_root import OverlayRoot
 from knarr.build.plain_root import PlainRoot
 from knarr.build.snapshot_rules import SnapshotRules
 from knarr.build.stubs import Stub
-from knarr.layers.entry import LayerItem
+from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
 from knarr.layers.tar_read import TarReader, read_members
 from knarr.oci.digest import Digest
 from knarr.progress import Phase
 from knarr.rootfs.copy_sources import missing_source
 from knarr.rootfs.layer_tree import LayerTree
+from knarr.rootfs.plan import deletion_marker
 from knarr.rootfs.spool import Spool
-from knarr.rootfs.tree import Tree, clean
+from knarr.rootfs.tree import Tree, clean, name_of
 from knarr.rootfs.unpack import OwnerPolicy, apply_layer
 from knarr.rootfs.write_tree import write_tree
 
@@ -169,12 +170,14 @@ class StageRoot:
     def run(self, process: Process, stubs: Sequence[Stub] = ()) -> ImageLayer:
         """Extract what is there, let a process change it, add a layer of what it changed.
 
-        `stubs` are mount points that are missing; they never show in the layer.
+        `stubs` are mount points that are missing; they never show in the layer. Raises ContextError for a
+        file whose name stands for a deletion.
         """
         if self._current() is None:
             self._directory = self._extract()
         assert self._directory is not None
         changes = self._directory.run(self._told(process), stubs)
+        self._refuse_markers(changes)
         layer = self._blobs.write_layer(self._directories.snapshots.keep(changes))
         self._layers.append(layer)
         return layer
@@ -184,6 +187,14 @@ class StageRoot:
         if self._directory is not None:
             self._directory.close()
             self._directory = None
+
+    def _refuse_markers(self, changes: Sequence[LayerItem]) -> None:
+        """Of the whiteouts among the changes, those that are files really."""
+        assert self._directory is not None
+        names = [each.entry.path for each in changes if name_of(each.entry.path).startswith(WHITEOUT_PREFIX)]
+        for path in names:
+            if self._directory.tree().lookup(path) is not None:
+                raise deletion_marker(path, hint="remove the file in the step that makes it, or rename it")
 
     def _current(self) -> DirectoryRoot | None:
         """The directory; None where there is none yet, or where another stage has taken it since."""

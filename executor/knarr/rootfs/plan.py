@@ -99,10 +99,7 @@ class Plan:
         """
         path = entry.path
         if name_of(path).startswith(WHITEOUT_PREFIX):
-            raise ContextError(
-                f"writing /{path}: a name that starts with {WHITEOUT_PREFIX!r} means a deletion in an image",
-                hint="rename the file, or exclude it in .dockerignore",
-            )
+            raise deletion_marker(path, hint="rename the file, or exclude it in .dockerignore")
         if entry.kind is not Kind.DIRECTORY and self.is_directory(path):
             self._hide(path)
         self._planned[path] = _Planned(entry, open_content, group)
@@ -174,6 +171,14 @@ class Plan:
                 return True
             path = parent_of(path)
         return False
+
+
+def deletion_marker(path: str, *, hint: str) -> ContextError:
+    """The error for a file that every reader of the layer would take for a whiteout."""
+    return ContextError(
+        f"writing /{path}: a name that starts with {WHITEOUT_PREFIX!r} means a deletion in an image",
+        hint=hint,
+    )
 
 
 def _item(planned: _Planned, first_names: dict[Hashable, str]) -> LayerItem:
