@@ -40,6 +40,8 @@ class Plan:
         self._below = below
         self._created_ns = created_ns
         self._planned: dict[str, _Planned] = {}
+        self._groups: dict[Hashable, set[str]] = {}
+        """Names that were ever put in a group."""
         self._hidden: set[str] = set()
         """Paths whose former content, as a directory, is gone."""
 
@@ -103,6 +105,8 @@ class Plan:
         if entry.kind is not Kind.DIRECTORY and self.is_directory(path):
             self._hide(path)
         self._planned[path] = _Planned(entry, open_content, group)
+        if group is not None:
+            self._groups.setdefault(group, set()).add(path)
 
     def link(self, path: str, target: str, look: Entry) -> bool:
         """Make `path` one more name of what is at `target`; False where that is nothing or a directory.
@@ -119,20 +123,22 @@ class Plan:
             planned = _Planned(entry, partial(self._below.open, target), None)
         if planned.entry.kind is Kind.DIRECTORY:
             return False
-        group = object() if planned.group is None else planned.group
-        names = {target, path, *self._names(planned.group)}
         mode = planned.entry.mode if planned.entry.kind is Kind.SYMLINK else look.mode
+        linked = replace(planned.entry, uid=look.uid, gid=look.gid, mode=mode, mtime_ns=look.mtime_ns)
+        if planned.group is not None and linked == planned.entry:
+            names = {path}  # one more, where a file may have any number
+        else:
+            names = {target, path, *self._names(planned.group)}
+        group = planned.group or (object() if len(names) > 1 else None)
         for name in sorted(names):
-            entry = replace(
-                planned.entry, path=name, uid=look.uid, gid=look.gid, mode=mode, mtime_ns=look.mtime_ns
-            )
-            self.put(entry, planned.open_content, group=group if len(names) > 1 else None)
+            self.put(replace(linked, path=name), planned.open_content, group=group)
         return True
 
     def _names(self, group: Hashable | None) -> list[str]:
         if group is None:
             return []
-        return [path for path, planned in self._planned.items() if planned.group == group]
+        names = self._groups.get(group, ())
+        return [name for name in names if name in self._planned and self._planned[name].group == group]
 
     def touch(self, path: str, mtime_ns: int) -> None:
         """Change nothing but the modification time of a directory that is there; the root has none."""

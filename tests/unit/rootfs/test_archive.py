@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from knarr.errors import ContextError, CorruptError
-from knarr.layers.entry import LayerItem
+from knarr.layers.entry import Kind, LayerItem
 from knarr.rootfs.copy import CopyRequest, InlineFile, plan_copy
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.plan import Owner
@@ -223,3 +223,11 @@ def test_sparse_files_of_gnu_tar(tmp_path: Path) -> None:
         assert opener is not None
         with opener() as content:
             assert content.read() == (place / "s").read_bytes()
+
+
+def test_a_file_may_have_any_number_of_names(tmp_path: Path) -> None:
+    """Each costs the same: with a look at all the others, so many would take an hour."""
+    names = [f"h{number:05}" for number in range(30_000)]
+    items = add(tar_of(("f", FILE, "1"), *((name, HARD, "f") for name in names)), [], tmp_path)
+    assert {item.entry.link_target for item in items if item.entry.kind is Kind.HARDLINK} == {"o/f"}
+    assert len(items) == len(names) + 2

@@ -1,6 +1,7 @@
 """Keeps layers in the cache, in the background."""
 
 import io
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import partial
@@ -40,6 +41,7 @@ class Keeper:
         self._moved_s = 0.0
         self._is_stopped = False
         self._has_warned = False
+        self._warning = threading.Lock()
 
     def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
         """Put an entry into the cache soon."""
@@ -81,9 +83,10 @@ class Keeper:
             self._fail(error.message)
 
     def _fail(self, why: str) -> None:
-        if not self._has_warned:
+        with self._warning:  # several threads may fail at once
+            is_first, self._has_warned = not self._has_warned, True
+        if is_first:
             self._reporter.report(Note(f"layers are not kept in {self._backend.name}: {why}", "warning"))
-        self.hush()
         self.stop()
 
     def _watched(self, open_layer: OpenLayer) -> OpenLayer:
