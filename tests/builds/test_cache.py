@@ -42,7 +42,8 @@ def test_a_repeated_build_moves_no_layer(bench: Bench) -> None:
     assert bench.diff_ids() == made
     assert warnings(again) == []
     bench.build("--cache-copy-layers")
-    assert bench.counting.uploads == [bench.counting.uploads[0]]  # the new config
+    # The new config, unless all this was in one second: then it is the old one.
+    assert len(bench.counting.uploads) <= 1
 
 
 def test_a_checkout_elsewhere_changes_nothing(bench: Bench) -> None:
