@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.docker_engine import Engine
+from support.podman import Podman
 from support.registry import Registry
 from support.volumes import VOLUMES, look_at, make_volumes
 
@@ -85,8 +86,12 @@ done
 """
 
 
-def test_nothing_beside_the_image_changes(engine: Engine, base_registry: Registry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["engine", "podman"])
+def test_nothing_beside_the_image_changes(
+    kind: str, base_registry: Registry, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Builds of all in one container, whose own files are back after each."""
+    containers: Engine | Podman = request.getfixturevalue(kind)
     volumes = make_volumes(tmp_path / "volumes", (*VOLUMES, "/var/some"))
     before = look_at(tmp_path / "volumes")
     for name, step in STEPS.items():
@@ -95,8 +100,8 @@ def test_nothing_beside_the_image_changes(engine: Engine, base_registry: Registr
         (tmp_path / "context" / name / "users").write_text("evil:x:7:7::/:/bin/sh\n")
     (tmp_path / "results").mkdir()
     mounts = [f"--volume={tmp_path}/{name}:/kaniko/{name}" for name in ("context", "results")]
-    arguments = ["-c", SCRIPT, "sh", f"--registry-map=docker.io={base_registry.host}"]
-    output = engine.run(IMAGE, arguments, options=[*mounts, *volumes, "--entrypoint=sh"])
+    arguments = ["-c", SCRIPT, "sh", f"--registry-map=docker.io={base_registry.host}", "--isolation=inplace"]
+    output = containers.run(IMAGE, arguments, options=[*mounts, *volumes, "--entrypoint=sh"])
     logs = {name: (tmp_path / "results" / name).read_text() for name in STEPS}
     assert sorted(output.splitlines()) == sorted(f"{name} {step.status}" for name, step in STEPS.items()), (
         logs
