@@ -29,7 +29,7 @@ COPY --from=first /first /tmp/id /from/
 RUN cat /from/first > /second
 RUN exit 7
 """
-ALLOWED = re.compile(r"/|/dev/null|/etc/(resolv\.conf|hosts)|/proc/.*|/kaniko/knarr-.*")
+ALLOWED = re.compile(r"/|/dev/null|/etc/(resolv\.conf|hosts)|/proc/.*|/kaniko(/knarr-.*)?")
 KEPT_FILES = re.compile(r"/kaniko/knarr-[^/]*")  # they go into a file without a name in this directory
 CALL = re.compile(r'^(\d+) +open(?:at2?)?\((?:(AT_FDCWD|\d+)[^,]*, )?"((?:[^"\\]|\\.)*)", (.*)$')
 CLONE = re.compile(r"^(\d+) +(?:clone3?|vfork|fork)\((.*)$")
