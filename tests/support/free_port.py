@@ -14,9 +14,9 @@ def free_port() -> int:
     return port
 
 
-def wait_for_port(port: int) -> None:
+def wait_for_port(port: int, *, timeout_s: float = _START_TIMEOUT_S) -> None:
     """Return when somebody listens there; raises OSError when nobody does in time."""
-    end = time.monotonic() + _START_TIMEOUT_S
+    end = time.monotonic() + timeout_s
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -1,11 +1,9 @@
 """Git repositories made for tests, served over git:// as well as http://."""
 
 import os
-import socket
 import ssl
 import subprocess
 import threading
-import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from support.free_port import free_port, wait_for_port
 
 _ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -80,9 +80,7 @@ class Repository:
 @contextmanager
 def git_daemon(root: Path) -> Iterator[str]:
     """Serve the directory; gives `git://host:port`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["git", "daemon", "--export-all", f"--base-path={root}", "--reuseaddr"]
     process = subprocess.Popen(
         [*command, "--listen=127.0.0.1", f"--port={port}"],
@@ -90,23 +88,11 @@ def git_daemon(root: Path) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        _wait(port)
+        wait_for_port(port, timeout_s=_START_TIMEOUT_S)
         yield f"git://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, 15)
         process.wait()
-
-
-def _wait(port: int) -> None:
-    end = time.monotonic() + _START_TIMEOUT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
 
 
 class GitOverHttp:

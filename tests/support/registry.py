@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.free_port import free_port
+
 _START_S = 20.0
 
 
@@ -34,7 +36,7 @@ class Registry:
         program = shutil.which("docker-registry")
         assert program is not None, "needs Debian's docker-registry"
         root = Path(tempfile.mkdtemp(prefix="registry-", dir=tmp))
-        host = f"127.0.0.1:{_free_port()}"
+        host = f"127.0.0.1:{free_port()}"
         config: dict[str, Any] = {
             "version": 0.1,
             "log": {"level": "warn"},
@@ -124,10 +126,3 @@ def _bcrypt(password: str) -> str:
     hashed: bytes | None = library.crypt(password.encode(), b"$2b$04$abcdefghijklmnopqrstuu")
     assert hashed is not None
     return hashed.decode()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from support.free_port import free_port
 
 _START_TIMEOUT_S = 20.0
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
@@ -55,7 +56,7 @@ def ssh_server(directory: Path, *, own_network: bool = False) -> Iterator[SshSer
     (directory / "home/.ssh").mkdir(parents=True)
     host_key, key = make_key(directory / "host"), make_key(directory / "user")
     (directory / "authorized").write_text(key.with_suffix(".pub").read_text())
-    port = 22 if own_network else _free_port()
+    port = 22 if own_network else free_port()
     settings = {
         "ListenAddress": f"127.0.0.1:{port}",
         "HostKey": str(host_key),
@@ -120,13 +121,6 @@ def ssh_agent(socket_path: Path, key: Path) -> Iterator[Path]:
             yield socket_path
         finally:
             agent.terminate()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _wait(process: "subprocess.Popen[bytes]", log: Path) -> None:
