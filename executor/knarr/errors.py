@@ -14,6 +14,7 @@
 A message says what we were doing, to what, and what came back; `hint` says what to try.
 """
 
+import signal
 from dataclasses import dataclass
 
 
@@ -121,3 +122,12 @@ class RunError(KnarrError):
     def __init__(self, message: str, *, status: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
+
+
+class EndedBySignal(BaseException):
+    """A signal asked the program to end; nothing but `main` catches it, so that everything is unwound."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name = signal.Signals(number).name
+        self.exit_status = 128 + number

@@ -21,12 +21,12 @@ from scripts.image.downloads import fetch
 from scripts.image.sizes import write_size_table
 from scripts.image.tree import lay_out
 
-from knarr.build.builder import build_image
-from knarr.build.request import BuildRequest, Outputs
+from knarr.builder.build import build_image
+from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.cli.flags.logging import LogFlags
-from knarr.cli.report.session import ReportSession
 from knarr.oci.reference import Reference
 from knarr.registry.client import Client
+from knarr.report.session import ReportSession
 from knarr.version import __version__
 
 _REPOSITORY = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from scripts.image.architecture import Architecture
 from scripts.image.bytecode import Compiler
-from scripts.image.doors import CA_BUNDLE, NSS_CONFIG, close_doors
 from scripts.image.downloads import Downloads
 from scripts.image.elf import is_elf, needed_libraries, search_paths, with_interpreter, without_sections
+from scripts.image.path_patches import CA_BUNDLE, NSS_CONFIG, close_doors
 from scripts.image.selection import (
     KEPT_OF,
     OPENED_BY_NAME,

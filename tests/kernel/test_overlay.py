@@ -94,7 +94,8 @@ def test_made_devices_can_not_be_opened(root_executor: Executor) -> None:
 LEGACY = """
 import sys
 from pathlib import Path
-from knarr.exec import namespaces, overlay
+from knarr.exec import namespaces
+from knarr.linux import overlay
 namespaces.enter()
 lowers = [Path(path) for path in sys.argv[4:]]
 upper, work, target = (Path(path) for path in sys.argv[1:4])

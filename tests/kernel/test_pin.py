@@ -16,8 +16,8 @@ PINNER = """
 import json, os, sys
 from pathlib import Path
 from knarr.exec import namespaces
-from knarr.exec.overlay import unmount
-from knarr.exec.pin import pin
+from knarr.linux.overlay import unmount
+from knarr.linux.pin import pin
 place, path, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 namespaces.enter()
 seen = {}

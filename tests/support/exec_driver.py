@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from knarr.errors import KnarrError
-from knarr.exec import launch, namespaces, overlay, probe
+from knarr.exec import launch, namespaces, probe
 from knarr.exec.harden import harden
 from knarr.exec.spec import Mount, RunSpec
+from knarr.linux import overlay
 
 
 def main() -> None:

@@ -5,29 +5,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from knarr.build.base import BaseImages
-from knarr.build.blobs import Blobs
-from knarr.build.builder import Build
-from knarr.build.cache.backends import LayoutBackend
-from knarr.build.cache.layer_cache import LayerCache
-from knarr.build.cache.settings import CacheSettings
-from knarr.build.cache.step_cache import CacheRules
-from knarr.build.contexts import ContextKey, LayoutContext, NamedContext
-from knarr.build.form import ImageForm
-from knarr.build.git_program import GitProgram
-from knarr.build.isolation import Sandbox
-from knarr.build.layer_rules import LayerRules
-from knarr.build.remote import RemoteSources
-from knarr.build.request import BuildRequest, Outputs
-from knarr.build.root import Directories
-from knarr.build.snapshot_rules import SnapshotRules
-from knarr.dockerfile.parser import parse
+from knarr.builder.build import Build
+from knarr.builder.cache.backends import LayoutBackend
+from knarr.builder.cache.layer_cache import LayerCache
+from knarr.builder.cache.settings import CacheSettings
+from knarr.builder.cache.step_cache import CacheRules
+from knarr.builder.request.contexts import ContextKey, LayoutContext, NamedContext
+from knarr.builder.request.request import BuildRequest, Outputs
+from knarr.builder.request.snapshot_rules import SnapshotRules
+from knarr.builder.roots.isolation import Sandbox
+from knarr.builder.roots.stage_root import Directories
+from knarr.builder.sources.git_program import GitProgram
+from knarr.builder.sources.remote import RemoteSources
+from knarr.dockerfile.language.parser import parse
 from knarr.exec.probe import probe
+from knarr.images.base_images import BaseImages
+from knarr.images.blobs import Blobs
+from knarr.images.form import ImageForm
+from knarr.images.layer_rules import LayerRules
+from knarr.images.store import Store
 from knarr.oci.platform import Platform
 from knarr.progress import Silent
 from knarr.registry.client import Client
 from knarr.rootfs.unpack import OwnerPolicy
-from knarr.store import Store
 from support.image_layout import Member, PlatformImage, write_layout, write_tar
 
 AMD64 = Platform.parse("linux/amd64")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from knarr.cli.flags.logging import LogFlags
-from knarr.cli.report.session import ReportSession
-from knarr.cli.report.settings import ReportSettings
+from knarr.report.session import ReportSession
+from knarr.report.settings import ReportSettings
 from support.report_events import BEGAN_AT_S, Story
 
 

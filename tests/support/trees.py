@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from knarr.layers.entry import Entry, Kind, LayerItem
+from knarr.layers.paths import join
+from knarr.layers.spool import Spool
 from knarr.rootfs.inode import OWNER_XATTR
 from knarr.rootfs.layer_tree import LayerTree
-from knarr.rootfs.spool import Spool
-from knarr.rootfs.tree import Tree, join
+from knarr.rootfs.tree import Tree
 
 MTIME_NS = 1_600_000_000_000_000_000
 _LETTERS = {

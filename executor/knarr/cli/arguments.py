@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from knarr.build.context_source import ContextSource
-from knarr.build.epoch import EPOCH_ARGUMENT
+from knarr.builder.request.epoch import EPOCH_ARGUMENT
+from knarr.builder.sources.context_source import ContextSource
 from knarr.errors import UsageError
 
 _DEFAULT_CONTEXT = "/workspace/"

@@ -9,12 +9,11 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from knarr.build.builder import build_image, foresee_build
-from knarr.build.context import fetch_dockerfile, find_dockerfile
-from knarr.build.context_source import ContextSource
-from knarr.build.contexts import ContextKey, NamedContext, parse_named_context
-from knarr.build.output_place import STDOUT, descriptor_of
-from knarr.build.request import BuildRequest, Outputs
+from knarr.builder.build import build_image, foresee_build
+from knarr.builder.request.contexts import ContextKey, NamedContext, parse_named_context
+from knarr.builder.request.request import BuildRequest, Outputs
+from knarr.builder.sources.context import fetch_dockerfile, find_dockerfile
+from knarr.builder.sources.context_source import ContextSource
 from knarr.cli.arguments import parse_build_args, parse_context_source, parse_targets, with_epoch
 from knarr.cli.cache import read_cache
 from knarr.cli.command import Command
@@ -35,12 +34,13 @@ from knarr.cli.grammar import parse_pair
 from knarr.cli.outputs import read_outputs, report_old_flags, target_platform
 from knarr.cli.preload import load_everything
 from knarr.cli.registries import open_client
-from knarr.cli.report.session import ReportSession
 from knarr.cli.secrets import read_credentials
 from knarr.cli.work_directory import open_work_directory
 from knarr.errors import UsageError
+from knarr.linux.whole_files import STDOUT, descriptor_of
 from knarr.progress import Reporter
 from knarr.registry.client import Client
+from knarr.report.session import ReportSession
 
 GROUPS = (
     ContextFlags,

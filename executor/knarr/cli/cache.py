@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from knarr.build.cache.settings import CacheSettings
-from knarr.build.cache.step_cache import CacheRules
-from knarr.build.request import Outputs
+from knarr.builder.cache.settings import CacheSettings
+from knarr.builder.cache.step_cache import CacheRules
+from knarr.builder.request.request import Outputs
 from knarr.cli.flags.cache import CacheFlags
-from knarr.dockerfile.durations import parse_duration_ns
+from knarr.dockerfile.language.durations import parse_duration_ns
 from knarr.errors import DockerfileError, UsageError
 from knarr.oci.reference import Reference
 

@@ -5,21 +5,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from knarr.build.context import find_dockerfile, read_dockerfile, read_ignore_patterns
+from knarr.builder.sources.context import find_dockerfile, read_dockerfile, read_ignore_patterns
 from knarr.cli.arguments import parse_build_args, parse_context
 from knarr.cli.check_output import CheckResult, as_json, as_text
 from knarr.cli.command import Command
 from knarr.cli.environment import this_platform
 from knarr.cli.flags.checks import CheckFlags
-from knarr.dockerfile.checks import by_line, check_file, check_stages
-from knarr.dockerfile.checks_options import CheckOptions, violation
-from knarr.dockerfile.checks_rules import Finding
-from knarr.dockerfile.checks_walk import CheckContext
-from knarr.dockerfile.frontend import frontend_warning
-from knarr.dockerfile.ignore import IgnorePatterns
-from knarr.dockerfile.parser import Dockerfile, parse
-from knarr.dockerfile.scope import global_scope
-from knarr.dockerfile.stages import PlannedStage, plan_stages, resolve_target
+from knarr.dockerfile.ignore.patterns import IgnorePatterns
+from knarr.dockerfile.language.parser import Dockerfile, parse
+from knarr.dockerfile.language.scope import global_scope
+from knarr.dockerfile.lint.checks import by_line, check_file, check_stages
+from knarr.dockerfile.lint.options import CheckOptions, violation
+from knarr.dockerfile.lint.rules import Finding
+from knarr.dockerfile.lint.walk import CheckContext
+from knarr.dockerfile.stages.stages import PlannedStage, plan_stages, resolve_target
+from knarr.dockerfile.syntax.frontend import frontend_warning
 from knarr.errors import DockerfileError, UsageError
 
 VIOLATION_STATUS = 1

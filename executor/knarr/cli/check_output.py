@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from knarr.dockerfile.checks_rules import Finding
-from knarr.dockerfile.remote_sources import without_credentials
+from knarr.dockerfile.language.remote_sources import without_credentials
+from knarr.dockerfile.lint.rules import Finding
 from knarr.errors import DockerfileError
 
 _LANGUAGE = "Dockerfile"

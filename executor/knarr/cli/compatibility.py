@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from knarr.build.snapshot_rules import SnapshotRules
+from knarr.builder.request.snapshot_rules import SnapshotRules
 from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
 from knarr.cli.grammar import parse_bool

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 
-from knarr.build.index import IndexRequest, push_index
-from knarr.build.output_files import check_output_files, write_output_files
-from knarr.build.results import BuildResult
+from knarr.builder.outputs.output_files import check_output_files, write_output_files
+from knarr.builder.outputs.results import BuildResult
 from knarr.cli.command import Command
 from knarr.cli.destinations import parse_destinations
 from knarr.cli.flags.index import IndexFlags
@@ -18,9 +17,10 @@ from knarr.cli.flags.results import ResultFlags
 from knarr.cli.grammar import parse_pair
 from knarr.cli.outputs import read_output_files
 from knarr.cli.registries import open_client
-from knarr.cli.report.session import ReportSession
 from knarr.errors import UsageError
+from knarr.images.index import IndexRequest, push_index
 from knarr.oci.reference import Reference
+from knarr.report.session import ReportSession
 
 GROUPS = (IndexFlags, ResultFlags, RegistryFlags, LogFlags)
 

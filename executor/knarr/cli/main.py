@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from knarr.cli.program import command_line
-from knarr.cli.signals import EndedBySignal, leave, unwind_on_signals
-from knarr.errors import KnarrError, UsageError
+from knarr.cli.signals import leave, unwind_on_signals
+from knarr.errors import EndedBySignal, KnarrError, UsageError
 from knarr.version import __version__
 
 _USAGE = """\

@@ -5,15 +5,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from knarr.build import results
-from knarr.build.form import ImageForm, ImageFormat
-from knarr.build.output_files import OutputFile
-from knarr.build.request import Outputs
+from knarr.builder.outputs import results
+from knarr.builder.outputs.output_files import OutputFile
+from knarr.builder.request.request import Outputs
 from knarr.cli.destinations import parse_destinations
 from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.results import ResultFlags
 from knarr.cli.grammar import parse_bool, parse_pair
 from knarr.errors import UsageError
+from knarr.images.form import ImageForm, ImageFormat
 from knarr.layers.compression import Compression, CompressionSettings, new_compressor
 from knarr.oci.platform import Platform
 from knarr.progress import Note, Reporter

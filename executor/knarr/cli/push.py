@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 
-from knarr.build.saved_image import push_saved_image, read_saved_image
 from knarr.cli.command import Command
 from knarr.cli.destinations import parse_destination
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.push import PushFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.registries import open_client
-from knarr.cli.report.session import ReportSession
 from knarr.errors import UsageError
+from knarr.images.saved_image import push_saved_image, read_saved_image
 from knarr.oci.digest import Digest
+from knarr.report.session import ReportSession
 
 GROUPS = (PushFlags, RegistryFlags, LogFlags)
 

@@ -5,8 +5,8 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from knarr.build.secrets import Credentials
-from knarr.dockerfile.csv_fields import split_fields
+from knarr.builder.request.credentials import Credentials
+from knarr.dockerfile.syntax.csv_fields import split_fields
 from knarr.errors import DockerfileError, UsageError
 
 _MAX_SECRET_BYTES = 500 * 1024

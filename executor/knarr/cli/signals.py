@@ -7,16 +7,9 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
+from knarr.errors import EndedBySignal
+
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class EndedBySignal(BaseException):
-    """A signal asked the program to end; nothing but `main` catches it, so that everything is unwound."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.name = signal.Signals(number).name
-        self.exit_status = 128 + number
 
 
 def unwind_on_signals() -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from secrets import token_hex
 
-from knarr.build.context import read_dockerfile
-from knarr.build.warmer import Warmer
+from knarr.builder.sources.context import read_dockerfile
 from knarr.cli.arguments import parse_build_args
 from knarr.cli.cache import parse_ttl
 from knarr.cli.command import Command
@@ -18,15 +17,16 @@ from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.warm import WarmFlags
 from knarr.cli.registries import open_client
-from knarr.cli.report.session import ReportSession
-from knarr.dockerfile.parser import parse
-from knarr.dockerfile.scope import global_scope
-from knarr.dockerfile.stages import ImageReference, plan_stages
+from knarr.dockerfile.language.parser import parse
+from knarr.dockerfile.language.scope import global_scope
+from knarr.dockerfile.stages.stages import ImageReference, plan_stages
 from knarr.errors import DockerfileError, KnarrError, UsageError
+from knarr.images.warmer import Warmer
 from knarr.oci.platform import Platform
 from knarr.progress import Note, Reporter
 from knarr.registry.client import Client
 from knarr.registry.download import download
+from knarr.report.session import ReportSession
 
 GROUPS = (WarmFlags, RegistryFlags, LogFlags)
 _MAX_DOCKERFILE_BYTES = 16 * 1024 * 1024

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from knarr.exec import syscalls as sc
+from knarr.linux import syscalls as sc
 
 TYPE_CHECKING = False  # see knarr.exec.mounts
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import resource
 
-from knarr.exec import syscalls as sc
+from knarr.linux import syscalls as sc
 
 
 def harden() -> None:

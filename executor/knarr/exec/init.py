@@ -17,9 +17,9 @@ import os
 import select
 
 from knarr.exec import mounts
-from knarr.exec import syscalls as sc
 from knarr.exec.command import CommandError, execute
 from knarr.exec.seccomp import close_keyrings
+from knarr.linux import syscalls as sc
 
 TYPE_CHECKING = False  # see knarr.exec.mounts
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import errno
 import os
 import stat
 
-from knarr.exec import syscalls as sc
-from knarr.exec.resolve import open_entry_in_root, open_in_root
+from knarr.linux import syscalls as sc
+from knarr.linux.resolve import open_entry_in_root, open_in_root
 
 TYPE_CHECKING = False  # `typing` would cost the step's interpreter more than all the mounts
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from knarr.exec import syscalls as sc
 from knarr.exec.refusals import NEW_MOUNTS, NEW_USERS, refusal
-from knarr.exec.subids import IdRange, subordinate_ranges
+from knarr.linux import syscalls as sc
+from knarr.linux.subids import IdRange, subordinate_ranges
 
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode number, PROC_USER_INIT_INO; maps may be whole elsewhere too
 _MAP_TIMEOUT_S = 30.0

@@ -12,11 +12,11 @@ from typing import Literal
 
 from knarr.errors import IsolationError
 from knarr.exec import namespaces
-from knarr.exec import syscalls as sc
 from knarr.exec.bundle import runs_from_image
 from knarr.exec.container import in_container
-from knarr.exec.overlay import mount_overlay, unmount
 from knarr.exec.refusals import NEW_USERS
+from knarr.linux import syscalls as sc
+from knarr.linux.overlay import mount_overlay, unmount
 
 Requested = Literal["auto", "namespace", "inplace", "none"]
 Mode = Literal["namespace", "inplace", "none"]

@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 
-from knarr.exec import syscalls as sc
+from knarr.linux import syscalls as sc
 
 _X86_64, _I386, _AARCH64, _ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 _X32_BIT = 0x40000000

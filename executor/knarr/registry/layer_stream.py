@@ -7,12 +7,12 @@ import threading
 from types import TracebackType
 
 from knarr.errors import KnarrError, OutputError, RegistryError
+from knarr.images.store import Store
 from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
 from knarr.registry.client import Client
 from knarr.registry.pull import blob_chunks
 from knarr.registry.watch import TransferWatch
-from knarr.store import Store
 
 _QUEUED_CHUNKS = 16
 _POLL_S = 0.2

@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import BinaryIO, cast
 
 from knarr.errors import CorruptError
+from knarr.images.store import Store
 from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
 from knarr.progress import Transferred
@@ -14,7 +15,6 @@ from knarr.registry.client import Client
 from knarr.registry.failover import first_of
 from knarr.registry.hosts import Endpoint
 from knarr.registry.watch import TransferWatch
-from knarr.store import Store
 
 DEFAULT_JOBS = 4
 

@@ -11,14 +11,15 @@ from typing import BinaryIO, Protocol
 from knarr.errors import CorruptError
 from knarr.layers.compression import open_decompressed
 from knarr.layers.entry import Entry, Kind
+from knarr.layers.paths import join, parent_of
+from knarr.layers.sections import open_member
 from knarr.layers.source import ByteSource
+from knarr.layers.spool import Spool, open_file
 from knarr.layers.tar_header import BLOCK_BYTES, parse_header
 from knarr.layers.tar_read import TarMember, TarReader
 from knarr.rootfs.inode import layer_xattrs
 from knarr.rootfs.plan import Owner, Plan
-from knarr.rootfs.sections import open_member
-from knarr.rootfs.spool import Spool, open_file
-from knarr.rootfs.tree import join, parent_of, resolve_links
+from knarr.rootfs.tree import resolve_links
 
 _CHUNK_BYTES = 1024 * 1024
 _BZIP2_MAGIC = b"BZh"

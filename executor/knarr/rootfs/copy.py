@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from knarr.dockerfile.wildcards import has_wildcard
+from knarr.dockerfile.ignore.wildcards import has_wildcard
 from knarr.layers.entry import Entry, Kind, LayerItem
+from knarr.layers.paths import clean, join, name_of, parent_of
+from knarr.layers.spool import Spool
 from knarr.rootfs.archive import open_archive, plan_archive
 from knarr.rootfs.chmod import ModeChange
 from knarr.rootfs.copy_sources import Ignored, ParentsPattern, find_sources, missing_source
 from knarr.rootfs.copy_walk import CopyWalk, Look, place_file
 from knarr.rootfs.plan import Owner, Plan
-from knarr.rootfs.spool import Spool
-from knarr.rootfs.tree import EmptyTree, PathFilter, Tree, clean, join, name_of, parent_of
+from knarr.rootfs.tree import EmptyTree, PathFilter, Tree
 
 
 @dataclass(frozen=True, slots=True)

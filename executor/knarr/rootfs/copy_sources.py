@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
-from knarr.dockerfile.ignore import IgnorePattern, IgnorePatterns
-from knarr.dockerfile.wildcards import has_wildcard, match_wildcard
+from knarr.dockerfile.ignore.patterns import IgnorePattern, IgnorePatterns
+from knarr.dockerfile.ignore.wildcards import has_wildcard, match_wildcard
 from knarr.errors import ContextError, DockerfileError
 from knarr.layers.entry import Kind
-from knarr.rootfs.tree import Tree, clean, join
+from knarr.layers.paths import clean, join
+from knarr.rootfs.tree import Tree
 
 Ignored = Callable[[str], bool]
 

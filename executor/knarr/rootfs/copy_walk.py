@@ -7,10 +7,11 @@ from typing import BinaryIO, NamedTuple
 
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry, Kind
+from knarr.layers.paths import join
 from knarr.rootfs.chmod import ModeChange
 from knarr.rootfs.copy_sources import ParentsPattern
 from knarr.rootfs.plan import ROOT, Owner, Plan
-from knarr.rootfs.tree import PathFilter, Tree, join
+from knarr.rootfs.tree import PathFilter, Tree
 
 
 @dataclass(frozen=True, slots=True)

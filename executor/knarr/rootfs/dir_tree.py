@@ -10,9 +10,10 @@ from collections.abc import Hashable, Iterable
 from typing import BinaryIO
 
 from knarr.layers.entry import Entry
+from knarr.layers.paths import join, name_of, parent_of
 from knarr.rootfs.inode import describe, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
-from knarr.rootfs.tree import PathFilter, join, name_of, parent_of, resolve_links
+from knarr.rootfs.tree import PathFilter, resolve_links
 
 
 class DirTree:

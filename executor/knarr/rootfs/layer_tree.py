@@ -11,10 +11,11 @@ from typing import BinaryIO
 
 from knarr.errors import ContextError, CorruptError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
+from knarr.layers.paths import name_of, parent_of
+from knarr.layers.spool import Content, Spool, StoredContent
 from knarr.layers.tar_names import MAX_PATH_BYTES
 from knarr.layers.tar_read import TarMember
-from knarr.rootfs.spool import Content, Spool, StoredContent
-from knarr.rootfs.tree import name_of, parent_of, resolve_links
+from knarr.rootfs.tree import resolve_links
 
 
 class _Node:

@@ -6,7 +6,7 @@ import stat
 from typing import BinaryIO
 
 from knarr.errors import ContextError
-from knarr.rootfs.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
+from knarr.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
 
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS

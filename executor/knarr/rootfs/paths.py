@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from knarr.rootfs.openat2 import (
+from knarr.linux.openat2 import (
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,

@@ -8,7 +8,8 @@ from typing import BinaryIO
 
 from knarr.errors import ContextError
 from knarr.layers.entry import NO_XATTRS, OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
-from knarr.rootfs.tree import Tree, clean, join, name_of, parent_of, resolve_links, sort_key
+from knarr.layers.paths import clean, join, name_of, parent_of, sort_key
+from knarr.rootfs.tree import Tree, resolve_links
 
 
 @dataclass(frozen=True, slots=True)

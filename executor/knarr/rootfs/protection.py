@@ -3,8 +3,8 @@
 from collections.abc import Container, Iterable
 from pathlib import PurePosixPath
 
+from knarr.layers.paths import parent_of
 from knarr.rootfs.paths import Fate
-from knarr.rootfs.tree import parent_of
 
 
 class ProtectedError(Exception):

@@ -17,10 +17,10 @@ from functools import partial
 from typing import NamedTuple
 
 from knarr.layers.entry import WHITEOUT_PREFIX, Entry, Kind, LayerItem
+from knarr.layers.paths import join, name_of, parent_of, sort_key
 from knarr.rootfs.hard_links import HardLinks
 from knarr.rootfs.inode import describe, layer_xattrs, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
-from knarr.rootfs.tree import join, name_of, parent_of, sort_key
 
 Exclude = Callable[[str], bool]
 

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry, Kind
+from knarr.layers.paths import clean
 
 MAX_LINKS = 255
 """Symlinks followed for one path; BuildKit's limit."""
@@ -59,38 +60,6 @@ class PathFilter(Protocol):
     def may_include_below(self, directory: str) -> bool:
         """False only where the directory is left out with everything below it."""
         ...
-
-
-def clean(path: str) -> str:
-    """A path as a Dockerfile has it ("/a/../b/", "./c") as the path of an entry; ".." stops at the root."""
-    kept: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            if kept:
-                kept.pop()
-        elif part not in ("", "."):
-            kept.append(part)
-    return "/".join(kept)
-
-
-def join(directory: str, name: str) -> str:
-    """The path of `name` in `directory`."""
-    return f"{directory}/{name}" if directory else name
-
-
-def parent_of(path: str) -> str:
-    """The directory that holds this path; "" for the root too."""
-    return path.rpartition("/")[0]
-
-
-def name_of(path: str) -> str:
-    """The last component; "" for the root."""
-    return path.rpartition("/")[2]
-
-
-def sort_key(path: str) -> list[str]:
-    """Orders paths so that a directory comes before all that is in it, and siblings by name."""
-    return path.split("/")
 
 
 def resolve_links(lookup: Lookup, path: str, *, follow_last: bool = True) -> str:

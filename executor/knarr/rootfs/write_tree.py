@@ -9,7 +9,8 @@ from pathlib import Path
 
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry, Kind
-from knarr.rootfs.tree import Tree, join
+from knarr.layers.paths import join
+from knarr.rootfs.tree import Tree
 
 _CHUNK_BYTES = 1024 * 1024
 _NOT_OURS_TO_GIVE = (errno.EPERM, errno.EINVAL, errno.ENOTSUP)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from knarr.build.snapshot_rules import SnapshotRules
+from knarr.builder.request.snapshot_rules import SnapshotRules
 from knarr.cli.compatibility import is_plan_printed, report_needless, snapshot_rules, work_directory
 from knarr.cli.flags.kinds import ON
 from knarr.cli.flags.snapshots import SnapshotFlags

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from knarr.errors import CorruptError, KnarrError, RegistryError
+from knarr.images.store import Store
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
@@ -19,7 +20,6 @@ from knarr.registry.image import ResolvedImage
 from knarr.registry.layer_stream import LayerStream
 from knarr.registry.pull import fetch_blob, fetch_blobs, open_blob
 from knarr.registry.resolve import resolve
-from knarr.store import Store
 from support.faulty_registry import Answer, Asked, FaultyRegistry
 from support.registry_images import Events, SmallImage, describe
 

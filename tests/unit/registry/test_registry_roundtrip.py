@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from knarr.errors import AuthError, RegistryError
+from knarr.images.store import Store
 from knarr.oci import media_types
 from knarr.oci.manifest import Descriptor, Index
 from knarr.oci.platform import Platform
@@ -20,7 +21,6 @@ from knarr.registry.pull import fetch_blob, fetch_blobs, open_blob
 from knarr.registry.push import check_push, push_image, put_manifest
 from knarr.registry.resolve import resolve
 from knarr.registry.retry import RetryPolicy
-from knarr.store import Store
 from support.registry import Registry
 from support.registry_images import Events, SmallImage, describe
 

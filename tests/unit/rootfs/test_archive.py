@@ -14,10 +14,10 @@ import zstandard
 
 from knarr.errors import ContextError, CorruptError
 from knarr.layers.entry import Kind, LayerItem
+from knarr.layers.spool import Spool
 from knarr.rootfs.copy import CopyRequest, InlineFile, plan_copy
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.plan import Owner
-from knarr.rootfs.spool import Spool
 from support.trees import layer_tree, show_items, write_tree
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from knarr.dockerfile.ignore import IgnorePatterns
+from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.errors import ContextError, DockerfileError
 from knarr.layers.entry import Entry, Kind, LayerItem
 from knarr.layers.tar_read import TarReader
@@ -21,9 +21,10 @@ from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.plan import Owner, plan_workdir
 from knarr.rootfs.tree import EmptyTree, Tree
 from knarr.rootfs.unpack import OwnerPolicy, apply_layer
+from support.places import DATA
 from support.trees import MTIME_NS, layer_tree, show_items, show_tree, write_tree
 
-CASES = json.loads((Path(__file__).parents[2] / "data/copy/cases.json").read_text())
+CASES = json.loads((DATA / "copy/cases.json").read_text())
 GOOD_CASES = [case for case in CASES if "layer" in case]
 CREATED_NS = MTIME_NS + 5_000_000_000
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from knarr.dockerfile.ignore import IgnorePatterns
+from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.errors import ContextError
 from knarr.layers.entry import Kind
+from knarr.layers.paths import clean
 from knarr.rootfs import open_inside
 from knarr.rootfs.dir_tree import DirTree
-from knarr.rootfs.tree import EmptyTree, Tree, clean, read_bounded
+from knarr.rootfs.tree import EmptyTree, Tree, read_bounded
 from support.trees import show_tree, write_tree
 
 LINES = ["d d 0700 5:6", "f d/x 0600 7:8 =1", "l d/l -> /d/x", "p d/p"]

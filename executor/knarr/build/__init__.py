@@ -1,1 +1,0 @@
-"""From a build request to an image."""

@@ -1,1 +1,0 @@
-"""The layer cache: what a step depends on, where its layer is kept."""

@@ -1,0 +1,1 @@
+"""One build: a request, its plan, the work, the outputs."""

@@ -1,0 +1,1 @@
+"""The layer cache: keys, entries, where they are kept."""

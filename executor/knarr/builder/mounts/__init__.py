@@ -1,0 +1,1 @@
+"""What `RUN --mount` asks for, there while a step runs."""

@@ -1,0 +1,1 @@
+"""What a build will do: stages, steps, their inputs, found out before any work."""

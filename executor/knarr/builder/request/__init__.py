@@ -1,0 +1,1 @@
+"""What a build is asked for: values without IO."""

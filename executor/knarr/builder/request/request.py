@@ -1,0 +1,120 @@
+"""What a build is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from knarr.builder.cache.settings import CacheSettings
+from knarr.builder.outputs.output_files import OutputFile
+from knarr.builder.request.contexts import ContextKey, ImageContext, NamedContext
+from knarr.builder.request.credentials import Credentials
+from knarr.builder.request.snapshot_rules import SnapshotRules
+from knarr.builder.sources.git_program import GitProgram
+from knarr.images.form import ImageForm
+from knarr.images.image import Layer
+from knarr.linux.whole_files import STDOUT, descriptor_of
+from knarr.oci.platform import Platform
+from knarr.oci.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where the image goes; paths are absolute."""
+
+    destinations: tuple[Reference, ...] = ()
+    """Each with a tag. Pushed to in order, and only if `push`; they name the image in a tarball too."""
+    push: bool = True
+    tar_path: Path | None = None
+    oci_layout_path: Path | None = None
+    files: tuple[OutputFile, ...] = ()
+    """What the build tells the pipeline around it, written after all else has succeeded."""
+    form: ImageForm = field(default_factory=ImageForm)
+
+    @property
+    def pushed_to(self) -> tuple[Reference, ...]:
+        """The destinations, or none with `--no-push`."""
+        return self.destinations if self.push else ()
+
+    @property
+    def need_all_layers(self) -> bool:
+        """Whether every layer's bytes must be here, those of the base image as well."""
+        return self.tar_path is not None or self.oci_layout_path is not None
+
+    @property
+    def use_stdout(self) -> bool:
+        """Whether one goes to the process's own standard output, which must have nothing else then."""
+        return any(file.is_stdout for file in self.files) or (
+            self.tar_path is not None and descriptor_of(self.tar_path) == STDOUT
+        )
+
+    def read(self, layer: Layer) -> bool:
+        """Whether a layer's bytes are needed here, and no registry has it beside where it goes."""
+        if self.need_all_layers or layer.origin is None:
+            return self.need_all_layers
+        return any(each.registry != layer.origin.registry for each in self.pushed_to)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """A build, with all that comes from flags, environment and clock."""
+
+    context: Path
+    dockerfile: Path
+    """Absolute path of the Dockerfile, which need not lie in the context."""
+    outputs: Outputs
+    work_dir: Path
+    """An empty directory of this build alone, removed by the caller."""
+    created_s: int
+    """The time of the build, seconds since 1970: of config, history, files without a time of their own.
+
+    SOURCE_DATE_EPOCH comes before it.
+    """
+    platform: Platform
+    """What the image is for."""
+    build_args: Mapping[str, str]
+    labels: tuple[tuple[str, str], ...] = ()
+    targets: tuple[str, ...] = ()
+    """Stages to build; the first, or the file's last where there is none, is the image."""
+    isolation: str = "auto"
+    force: bool = False
+    """Whether to build in place in a container that is no image of ours."""
+    contexts: Mapping[ContextKey, NamedContext] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=Credentials)
+    """What RUN steps may be given."""
+    mount_cache_dir: Path | None = None
+    """Where cache mounts are kept for later builds; None keeps them for this build alone."""
+    git: GitProgram = field(default_factory=GitProgram)
+    """Fetches the repositories that ADD names."""
+    build_platform: Platform | None = None
+    """The machine's own platform, where the image is for another."""
+    reproducible: bool = False
+    """Whether times are 1970's where SOURCE_DATE_EPOCH does not say otherwise."""
+    epoch_s: int | None = None
+    """What the image says instead of `created_s`, see `source_date_epoch`; set by the build itself."""
+    single_snapshot: bool = False
+    """Whether all that the build adds to its base is one layer."""
+    snapshots: SnapshotRules = field(default_factory=SnapshotRules)
+    cache: CacheSettings | None = None
+    """None builds every step."""
+    kept: tuple[Path, ...] = ()
+    """Files and directories that a build in place must leave alone for a reason not said here."""
+
+    @property
+    def image_time_s(self) -> int:
+        """The time that image and history are from, seconds since 1970."""
+        return self.created_s if self.epoch_s is None else self.epoch_s
+
+    def own_paths(self) -> tuple[Path, ...]:
+        """What lies on the machine for this build, or will: nothing of it is the image's."""
+        directories = [
+            context.path for context in self.contexts.values() if not isinstance(context, ImageContext)
+        ]
+        optional = (self.mount_cache_dir, *directories, *self.credentials.agents.values())
+        caches = self.cache.paths if self.cache is not None else ()
+        return (self.context, *(path for path in optional if path is not None), *caches, *self.kept)
+
+    def output_paths(self) -> tuple[Path, ...]:
+        """Where the build writes at its end: what is there before is not the image's."""
+        files = (file.path for file in self.outputs.files)
+        outputs = (self.outputs.tar_path, self.outputs.oci_layout_path, *files)
+        return tuple(path for path in outputs if path is not None)

@@ -1,0 +1,1 @@
+"""Root file systems of stages, a folder for each isolation mode."""

@@ -1,0 +1,1 @@
+"""Isolation by namespaces of the kernel."""

@@ -1,0 +1,147 @@
+"""A stage's directory as a stack of overlayfs layers, one upper directory a step."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from knarr.builder.roots.mount_points import Stub, make_stub_directory, make_stub_layer, without_stubs
+from knarr.layers.entry import LayerItem
+from knarr.linux.overlay import mount_overlay, unmount
+from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.overlay_diff import diff_upper
+from knarr.rootfs.tree import Tree
+
+Apply = Callable[[Path], None]
+
+
+class OverlayRoot:
+    """The lowest directory holds the extracted layers; every step adds an upper directory, which is its diff.
+
+    An upper directory is never changed after its step, so that a child stage can stand on it.
+    """
+
+    def __init__(self, directory: Path, lowers: Sequence[Path], *, userxattr: bool) -> None:
+        self._directory = directory
+        self._lowers = list(lowers)
+        self._userxattr = userxattr
+        self._steps = 0
+        self._view: _View | None = None
+        self._upper_fd: int | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def extract(cls, directory: Path, apply: Apply, *, userxattr: bool) -> "OverlayRoot":
+        """Make the lowest directory by `apply`, which writes the image's layers into it."""
+        base = directory / "base"
+        base.mkdir(parents=True, mode=0o755)
+        apply(base)
+        return cls(directory, [base], userxattr=userxattr)
+
+    def child(self, directory: Path) -> "OverlayRoot":
+        """A root for a stage that starts where this one ended; both go on apart."""
+        return OverlayRoot(directory, self._lowers, userxattr=self._userxattr)
+
+    def tree(self) -> Tree:
+        """What is there now; valid until the next step."""
+        if self._view is None:
+            self._view = _View(self._lowers, self._directory / "view", userxattr=self._userxattr)
+        return self._view.tree
+
+    def directory(self) -> Path:
+        """Where what is there now can be seen, not changed; valid until the next step."""
+        if self._view is None:
+            self.tree()
+        assert self._view is not None
+        return self._view.path
+
+    def apply(self, apply: Apply) -> None:
+        """Write a layer that is known already on top."""
+        self.close()
+        with self._mounted(()) as (merged, upper):
+            apply(merged)
+        self._lowers.insert(0, upper)
+
+    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+        """Let a process loose on the merged directory; the result is what it changed.
+
+        The contents of the items can be opened until the next step. Mount points that the image lacks come
+        from directories of their own, so that they never show in the changes: those of every step from one
+        below all others, `stubs`, which are this step's, from one above.
+        """
+        above = [self._stub_layer(stubs)] if stubs else []
+        self.close()
+        with self._mounted([self._stubs()], above) as (merged, upper):
+            process(merged)
+        before = self.tree()
+        self._upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        changes = diff_upper(self._upper_fd, lower=before, userxattr=self._userxattr)
+        items = without_stubs(list(changes), stubs)
+        self._drop_view()
+        self._lowers.insert(0, upper)
+        return items
+
+    def close(self) -> None:
+        """Unmount, close what is open; the directories stay for the caller to remove."""
+        self._drop_view()
+        if self._upper_fd is not None:
+            os.close(self._upper_fd)
+            self._upper_fd = None
+
+    def _drop_view(self) -> None:
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    @contextmanager
+    def _mounted(self, below: Sequence[Path], above: Sequence[Path] = ()) -> Iterator[tuple[Path, Path]]:
+        self._steps += 1
+        upper, work = self._directory / f"upper{self._steps}", self._directory / f"work{self._steps}"
+        merged = self._directory / "merged"
+        for path in (upper, work, merged):
+            path.mkdir(exist_ok=True)
+        copy_root_metadata(self._lowers[0], upper)
+        lowers = [*above, *self._lowers, *below]
+        mount_overlay(lowers, upper, work, merged, userxattr=self._userxattr, volatile=True)
+        try:
+            yield merged, upper
+        finally:
+            unmount(merged)
+
+    def _stubs(self) -> Path:
+        stubs = self._directory / "stubs"
+        if not stubs.exists():
+            make_stub_directory(stubs)
+        return stubs
+
+    def _stub_layer(self, stubs: Sequence[Stub]) -> Path:
+        path = self._directory / f"stubs{self._steps}"
+        make_stub_layer(path, stubs, self.tree())
+        return path
+
+
+class _View:
+    """A read-only look at stacked directories."""
+
+    def __init__(self, lowers: Sequence[Path], target: Path, *, userxattr: bool) -> None:
+        self._mount = target if len(lowers) > 1 else None
+        if self._mount is not None:
+            target.mkdir(exist_ok=True)
+            mount_overlay(lowers, None, None, target, userxattr=userxattr)
+        self.path = self._mount or lowers[0]
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.tree = DirTree(self._fd)
+
+    def close(self) -> None:
+        self.tree.close()
+        os.close(self._fd)
+        if self._mount is not None:
+            unmount(self._mount)
+
+
+def copy_root_metadata(source: Path, target: Path) -> None:
+    """The merged root directory is the upper one: give it the mode, owner and times of the one before."""
+    facts = source.stat()
+    os.chown(target, facts.st_uid, facts.st_gid)
+    shutil.copystat(source, target)

@@ -1,0 +1,267 @@
+"""The root file system of a stage: an index of its layers until something must run in it."""
+
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from knarr.builder.request.snapshot_rules import SnapshotRules
+from knarr.builder.roots.inplace.root import InplaceRoot, SharedRoot
+from knarr.builder.roots.mount_points import Stub
+from knarr.builder.roots.namespace.overlay_root import OverlayRoot
+from knarr.builder.roots.namespace.plain_root import PlainRoot
+from knarr.images.blobs import Blobs
+from knarr.images.image import Layer
+from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
+from knarr.layers.paths import clean, name_of
+from knarr.layers.spool import Spool
+from knarr.layers.tar_read import TarReader, read_members
+from knarr.oci.digest import Digest
+from knarr.progress import Phase
+from knarr.rootfs.copy_sources import missing_source
+from knarr.rootfs.layer_tree import LayerTree
+from knarr.rootfs.plan import deletion_marker
+from knarr.rootfs.tree import Tree
+from knarr.rootfs.unpack import OwnerPolicy, apply_layer
+from knarr.rootfs.write_tree import write_tree
+
+Process = Callable[[Path], None]
+
+
+class DirectoryRoot(Protocol):
+    """A root file system on disk."""
+
+    def child(self, directory: Path) -> "DirectoryRoot | None":
+        """One that starts where this is now, in a directory of its own; None where that is no cheaper."""
+        ...
+
+    def tree(self) -> Tree:
+        """What is there now; valid until the next step."""
+        ...
+
+    def directory(self) -> Path:
+        """Where what is there now can be seen; valid until the next step, not to be written to."""
+        ...
+
+    def apply(self, apply: Callable[[Path], None]) -> None:
+        """Write a layer that is known already."""
+        ...
+
+    def run(self, process: Process, stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+        """Let a process change it; the result is the changes, their contents good until the next step.
+
+        `stubs` are mount points that are missing; they never show in the changes.
+        """
+        ...
+
+    def close(self) -> None:
+        """Unmount, close; the files stay."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """How root file systems are put on disk; None for `overlay_userxattr` means without overlayfs.
+
+    With `shared` they are all that one directory, one after the other.
+    """
+
+    overlay_userxattr: bool | None
+    owner_policy: OwnerPolicy
+    shared: SharedRoot | None = None
+    snapshots: SnapshotRules = field(default_factory=SnapshotRules)
+
+
+class StageRoot:
+    """Layers, looked at through `tree`, added to by `write` and `run`.
+
+    Nothing is downloaded before something looks. Nothing is extracted before the first `run`, unless
+    `will_run` says that there will be one: then an index, for what comes before it, would cost a second pass.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        blobs: Blobs,
+        directories: Directories,
+        layers: Sequence[Layer] = (),
+        *,
+        will_run: bool = False,
+        index: tuple[LayerTree, int] | None = None,
+        directory: DirectoryRoot | None = None,
+    ) -> None:
+        self._place = place
+        self._blobs = blobs
+        self._directories = directories
+        self._layers = list(layers)
+        self._directory = directory
+        self._will_run = will_run
+        self.spool = Spool(place / "spool", _opener(blobs))
+        self._index, self._indexed = index or (LayerTree(self.spool), 0)
+        self._copies = 0
+        if will_run and directory is None and directories.shared is not None:
+            # Now, not in the midst of a step that copies from the stage that has it.
+            directories.shared.vacate()
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The layers by content, the lowest first."""
+        return tuple(layer.diff_id for layer in self._layers)
+
+    def child(self, place: Path, *, will_run: bool) -> "StageRoot":
+        """The root of a stage that starts from this one as it is now."""
+        own = self._current()
+        # The shared directory is given away only to a stage that needs it.
+        directory = own.child(place) if own and (will_run or self._directories.shared is None) else None
+        return StageRoot(
+            place,
+            self._blobs,
+            self._directories,
+            self._layers,
+            will_run=will_run,
+            index=(self._index, self._indexed),
+            directory=directory,
+        )
+
+    def tree(self) -> Tree:
+        """What is there now; valid until the next `write` or `run`."""
+        directory = self._current()
+        if directory is None and self._will_run:
+            directory = self._directory = self._extract()
+        if directory is not None:
+            return directory.tree()
+        for layer in self._layers[self._indexed :]:
+            self._blobs.reporter.report(Phase("index"))
+            with self._blobs.open(layer) as stream:
+                self._index = self._index.with_layer(read_members(stream), layer)
+            self._indexed += 1
+        return self._index
+
+    def write(self, items: Iterable[LayerItem]) -> Layer:
+        """Add a layer of these items."""
+        layer = self._blobs.write_layer(items)
+        self.adopt(layer)
+        return layer
+
+    def adopt(self, layer: Layer) -> None:
+        """Add a layer that exists already; it is pulled when something needs what is in it."""
+        self._layers.append(layer)
+        directory = self._current()
+        if directory is not None:
+            self._blobs.reporter.report(Phase("extract"))
+            directory.apply(lambda root: self._apply(root, [layer]))
+
+    def finish(self) -> None:
+        """No step comes any more: what is not on disk by now is looked up in the index."""
+        self._will_run = False
+
+    def locate(self, path: str) -> tuple[Path, str]:
+        """A directory on disk with a path in it where what `path` names lies; extracts what is there.
+
+        Valid until the next `write` or `run`, and not to be written to. Symlinks are not resolved yet.
+        """
+        if self._directories.shared is not None:
+            return self._copy(path), ""
+        if self._directory is None:
+            self._directory = self._extract()
+        return self._directory.directory(), path
+
+    def run(self, process: Process, stubs: Sequence[Stub] = ()) -> Layer:
+        """Extract what is there, let a process change it, add a layer of what it changed.
+
+        `stubs` are mount points that are missing; they never show in the layer. Raises ContextError for a
+        file whose name stands for a deletion.
+        """
+        if self._current() is None:
+            self._directory = self._extract()
+        assert self._directory is not None
+        changes = self._directory.run(self._told(process), stubs)
+        self._refuse_markers(changes)
+        layer = self._blobs.write_layer(self._directories.snapshots.keep(changes))
+        self._layers.append(layer)
+        return layer
+
+    def close(self) -> None:
+        """Unmount and close what is open; the files stay until the work directory goes."""
+        if self._directory is not None:
+            self._directory.close()
+            self._directory = None
+
+    def _refuse_markers(self, changes: Sequence[LayerItem]) -> None:
+        """Of the whiteouts among the changes, those that are files really."""
+        assert self._directory is not None
+        names = [each.entry.path for each in changes if name_of(each.entry.path).startswith(WHITEOUT_PREFIX)]
+        for path in names:
+            if self._directory.tree().lookup(path) is not None:
+                raise deletion_marker(path, hint="remove the file in the step that makes it, or rename it")
+
+    def _current(self) -> DirectoryRoot | None:
+        """The directory; None where there is none yet, or where another stage has taken it since."""
+        if isinstance(self._directory, InplaceRoot) and self._directory.is_displaced:
+            self._directory = None
+            self._will_run = False
+        return self._directory
+
+    def _copy(self, path: str) -> Path:
+        """A copy of what a path names, for when it can't be extracted beside the stage under way."""
+        tree = self.tree()
+        self._copies += 1
+        target = self._place / f"copy{self._copies}"
+        resolved = tree.resolve(clean(path))
+        if tree.lookup(resolved) is None:
+            raise missing_source(path, lambda _: False)
+        write_tree(tree, resolved, target)
+        return target
+
+    def _told(self, process: Process) -> Process:
+        """The same process, its beginning and its end reported."""
+        is_scanned = self._directories.overlay_userxattr is None
+        after = Phase("snapshot", "full" if is_scanned else "")
+
+        def run(root: Path) -> None:
+            self._blobs.reporter.report(Phase("run"))
+            process(root)
+            self._blobs.reporter.report(after)
+
+        return run
+
+    def _extract(self) -> DirectoryRoot:
+        self._blobs.reporter.report(Phase("extract", "base"))
+        if self._directories.shared is not None:
+            hash_content = self._directories.snapshots.hash_content
+            return self._directories.shared.extract(
+                lambda root: self._apply(root, self._layers), hash_content=hash_content
+            )
+        userxattr = self._directories.overlay_userxattr
+        if userxattr is None:
+            return PlainRoot.extract(
+                self._place,
+                lambda root: self._apply(root, self._layers),
+                hash_content=self._directories.snapshots.hash_content,
+            )
+        return OverlayRoot.extract(
+            self._place, lambda root: self._apply(root, self._layers), userxattr=userxattr
+        )
+
+    def _apply(self, root: Path, layers: Sequence[Layer]) -> None:
+        self._blobs.prefetch(layers)
+        shared, policy = self._directories.shared, self._directories.owner_policy
+        root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for layer in layers:
+                with self._blobs.open(layer) as stream:
+                    protection = shared.protection if shared is not None else None
+                    applied = apply_layer(
+                        root_fd, TarReader(stream), owner_policy=policy, protected=protection
+                    )
+                if shared is not None:
+                    shared.report(applied.losses)
+        finally:
+            os.close(root_fd)
+
+
+def _opener(blobs: Blobs) -> Callable[[Hashable], AbstractContextManager[BinaryIO]]:
+    """How a spool opens a layer that the index names."""
+    return lambda layer: blobs.open_part(cast(Layer, layer))

@@ -1,0 +1,1 @@
+"""Where COPY, ADD and mounts find files."""

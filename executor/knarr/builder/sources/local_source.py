@@ -1,0 +1,130 @@
+"""A directory of the machine as a source: the build context, or a named one."""
+
+import dataclasses
+import os
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from knarr.dockerfile.ignore.patterns import IgnorePatterns
+from knarr.errors import ContextError
+from knarr.layers.entry import Entry, Kind
+from knarr.layers.paths import clean, join
+from knarr.rootfs.copy_sources import missing_source
+from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.tree import Tree
+from knarr.rootfs.write_tree import write_tree
+
+
+class LocalSource:
+    """Looked at through `tree`; what the ignore patterns exclude is not there for anyone.
+
+    `copies` is where a part without what is excluded is put when something must be mounted; it is made when
+    needed, and the caller removes it.
+    """
+
+    def __init__(self, path: Path, ignore: IgnorePatterns, copies: Path) -> None:
+        self._path = path
+        self._ignore = ignore
+        self._copies = copies
+        self._copied: dict[str, Path] = {}
+        self._tree: DirTree | None = None
+        self._fd: int | None = None
+
+    def tree(self) -> Tree:
+        """The directory's files, which all belong to root. Raises ContextError."""
+        return RootOwned(self.files())
+
+    def files(self) -> DirTree:
+        """The same with the owners that they have on the machine; opened when first asked for."""
+        if self._tree is None:
+            try:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                raise ContextError(
+                    f"can't open the build context {self._path}: {error.strerror}",
+                    hint="name a directory: knarr build DIRECTORY",
+                ) from error
+            self._tree = DirTree(self._fd, ignore=self._ignore if self._ignore.patterns else None)
+        return self._tree
+
+    def is_ignored(self, path: str) -> bool:
+        """Whether the ignore file excludes a path."""
+        return self._ignore.excludes(path)
+
+    def locate(self, path: str) -> tuple[Path, str]:
+        """A directory on disk with a path in it where what `path` names lies; not to be written to.
+
+        The directory itself where nothing in that place is excluded, else a copy without what is, made once.
+        Raises ContextError where nothing is there.
+        """
+        tree = self.files()
+        resolved = tree.resolve(clean(path))
+        if tree.lookup(resolved) is None:
+            raise missing_source(path, self.is_ignored)
+        if not self._hides_some(resolved):
+            return self._path, resolved
+        if resolved not in self._copied:
+            self._copies.mkdir(exist_ok=True)
+            copy = self._copies / str(len(self._copied))
+            write_tree(RootOwned(tree), resolved, copy)
+            self._copied[resolved] = copy
+        return self._copied[resolved], ""
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._tree is not None:
+            self._tree.close()
+            self._tree = None
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _hides_some(self, top: str) -> bool:
+        if not self._ignore.patterns or self._fd is None:
+            return False
+        everything = DirTree(self._fd)
+        waiting = [top]
+        while waiting:
+            directory = waiting.pop()
+            for name in everything.children(directory):
+                path = join(directory, name)
+                if self._ignore.excludes(path):
+                    everything.close()
+                    return True
+                entry = everything.lookup(path)
+                if entry is not None and entry.kind is Kind.DIRECTORY:
+                    waiting.append(path)
+        everything.close()
+        return False
+
+
+class RootOwned:
+    """A tree whose entries all belong to root, as those of a build context do."""
+
+    def __init__(self, tree: DirTree) -> None:
+        self._tree = tree
+
+    def lookup(self, path: str) -> Entry | None:
+        """See `Tree.lookup`."""
+        entry = self._tree.lookup(path)
+        return entry and dataclasses.replace(entry, uid=0, gid=0)
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> str:
+        """See `Tree.resolve`."""
+        return self._tree.resolve(path, follow_last=follow_last)
+
+    def children(self, path: str) -> list[str]:
+        """See `Tree.children`."""
+        return self._tree.children(path)
+
+    def link_group(self, path: str) -> Hashable | None:
+        """See `Tree.link_group`."""
+        return self._tree.link_group(path)
+
+    def prepare(self, paths: Iterable[str]) -> None:
+        """See `Tree.prepare`."""
+
+    def open(self, path: str) -> BinaryIO:
+        """See `Tree.open`."""
+        return self._tree.open(path)

@@ -1,0 +1,100 @@
+"""Named contexts at work: as bases of stages, as sources of COPY or mounts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from knarr.builder.request.contexts import (
+    ContextKey,
+    DirectoryContext,
+    ImageContext,
+    LayoutContext,
+    NamedContext,
+    choose_context,
+)
+from knarr.builder.sources.context import read_context_ignore
+from knarr.builder.sources.local_source import LocalSource
+from knarr.errors import DockerfileError
+from knarr.images.base_images import BaseImages
+from knarr.images.blobs import Blobs
+from knarr.images.image import Image
+from knarr.images.layout_image import read_layout_image
+from knarr.oci.image_config import History, ImageConfig
+from knarr.oci.platform import Platform
+from knarr.rootfs.copy import CopyRequest, plan_copy
+from knarr.rootfs.tree import EmptyTree
+
+
+class NamedContexts:
+    """Each is opened when something asks for it, once a build; `place` is an own directory, not made yet."""
+
+    def __init__(
+        self,
+        contexts: Mapping[ContextKey, NamedContext],
+        platform: Platform,
+        bases: BaseImages,
+        blobs: Blobs,
+        place: Path,
+    ) -> None:
+        self._contexts = contexts
+        self._platform = platform
+        self._bases = bases
+        self._blobs = blobs
+        self._place = place
+        self._directories: dict[DirectoryContext, LocalSource] = {}
+        self._images: dict[tuple[NamedContext, Platform], Image] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that are there for the platform of the build."""
+        names = {key.name for key in self._contexts}
+        return frozenset(name for name in names if choose_context(self._contexts, name, self._platform))
+
+    def directory(self, name: str) -> LocalSource | None:
+        """The directory that a name stands for; None where it stands for an image."""
+        context = self._get(name, self._platform)
+        return self._directory(context) if isinstance(context, DirectoryContext) else None
+
+    def image(self, name: str, platform: Platform | None = None) -> Image:
+        """The image that a name stands for; a directory is one of a single layer, owned by root.
+
+        Raises ContextError, RegistryError, CorruptError.
+        """
+        platform = platform or self._platform
+        context = self._get(name, platform)
+        key = (context, platform)
+        if key not in self._images:
+            self._images[key] = self._read(context, platform)
+        return self._images[key]
+
+    def close(self) -> None:
+        """Close the directories."""
+        for directory in self._directories.values():
+            directory.close()
+
+    def _get(self, name: str, platform: Platform) -> NamedContext:
+        context = choose_context(self._contexts, name, platform)
+        if context is None:
+            raise DockerfileError(f"the named context {name} is not for {platform}")
+        return context
+
+    def _read(self, context: NamedContext, platform: Platform) -> Image:
+        match context:
+            case ImageContext(name):
+                return self._bases.get(name, platform)
+            case LayoutContext():
+                return read_layout_image(context, platform, self._blobs.store)
+            case DirectoryContext():
+                return self._pack(self._directory(context), platform)
+
+    def _pack(self, directory: LocalSource, platform: Platform) -> Image:
+        request = CopyRequest(dest="/", sources=("/",), keep_owner=True)
+        layer = self._blobs.write_layer(plan_copy(request, directory.tree(), EmptyTree()))
+        return Image(ImageConfig.scratch(platform)).with_layer(layer, History(comment="named context"))
+
+    def _directory(self, context: DirectoryContext) -> LocalSource:
+        if context not in self._directories:
+            self._place.mkdir(exist_ok=True)
+            copies = self._place / str(len(self._directories))
+            ignore = read_context_ignore(context.path)
+            self._directories[context] = LocalSource(context.path, ignore, copies)
+        return self._directories[context]

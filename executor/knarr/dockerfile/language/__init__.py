@@ -1,0 +1,1 @@
+"""Instructions: parsed, expanded, described."""

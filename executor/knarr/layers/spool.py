@@ -1,0 +1,124 @@
+"""Contents of stored layers, taken out into files on demand."""
+
+import io
+import itertools
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from knarr.errors import CorruptError
+from knarr.layers.sections import stored_parts
+from knarr.layers.source import ByteSource
+from knarr.layers.tar_sparse import SparseMap
+
+_CHUNK_BYTES = 1024 * 1024
+_IN_MEMORY_BYTES = 64 * 1024
+"""Contents up to this size are read at once when asked for: /etc/passwd is no reason to write a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """A file's place in the uncompressed tar of a layer."""
+
+    source: Hashable
+    offset: int
+    size: int
+    """Bytes of the file, the holes of a sparse one included."""
+    sparse_map: SparseMap | None = None
+
+    @property
+    def parts(self) -> SparseMap:
+        """Where in the file the stored bytes belong, in the order they are stored."""
+        return stored_parts(self.size, self.sparse_map)
+
+    @property
+    def end(self) -> int:
+        """Where the stored bytes end in the tar."""
+        return self.offset + sum(length for _, length in self.parts)
+
+
+Content = StoredContent | Callable[[], BinaryIO]
+"""Where the content of a file is: in a stored layer, or wherever the callable opens it."""
+
+OpenLayer = Callable[[Hashable], AbstractContextManager[ByteSource]]
+"""Opens the uncompressed tar of a stored layer by the name that `StoredContent.source` gives it."""
+
+
+class Spool:
+    """A directory of contents read from layers.
+
+    The directory is the caller's, who removes it; it is made when the first file is written.
+    """
+
+    def __init__(self, directory: Path, open_layer: OpenLayer) -> None:
+        self._directory = directory
+        self._open_layer = open_layer
+        self._files: dict[StoredContent, Path] = {}
+        self._numbers = itertools.count()
+
+    def fill(self, contents: Iterable[StoredContent]) -> None:
+        """Write these to files: each layer is read once, up to the last one wanted of it.
+
+        Raises CorruptError for a layer that ends too early.
+        """
+        wanted: dict[Hashable, set[StoredContent]] = {}
+        for content in contents:
+            if content not in self._files:
+                wanted.setdefault(content.source, set()).add(content)
+        for source, places in wanted.items():
+            with self._open_layer(source) as stream:
+                position = 0
+                for place in sorted(places, key=lambda place: place.offset):
+                    _pass(stream, place.offset - position, None)
+                    path = self.new_file()
+                    with path.open("xb") as out:
+                        _write(stream, place, out)
+                    self._files[place] = path
+                    position = place.end
+
+    def open(self, content: Content | None) -> BinaryIO:
+        """The content, to be closed by the caller; None is that of an empty file."""
+        if content is None:
+            return io.BytesIO()
+        if not isinstance(content, StoredContent):
+            return content()
+        if content not in self._files and content.size <= _IN_MEMORY_BYTES:
+            out = io.BytesIO(bytes(content.size))
+            with self._open_layer(content.source) as stream:
+                _pass(stream, content.offset, None)
+                _write(stream, content, out)
+            out.seek(0)
+            return out
+        self.fill([content])
+        return open_file(self._files[content])
+
+    def new_file(self) -> Path:
+        """The path of a file that does not exist yet, in the directory."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return self._directory / str(next(self._numbers))
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A spooled file, to be closed by the caller."""
+    return path.open("rb")
+
+
+def _write(stream: ByteSource, place: StoredContent, out: BinaryIO) -> None:
+    """Write the file that starts here; what is not stored of it becomes a hole."""
+    for start, length in place.parts:
+        out.seek(start)
+        _pass(stream, length, out)
+    out.truncate(place.size)
+
+
+def _pass(stream: ByteSource, size: int, out: BinaryIO | None) -> None:
+    """Read exactly `size` bytes; write them where there is something to write to."""
+    while size:
+        chunk = stream.read(min(size, _CHUNK_BYTES))
+        if not chunk:
+            raise CorruptError("reading a layer: it ends in the middle of a file")
+        if out is not None:
+            out.write(chunk)
+        size -= len(chunk)

@@ -1,0 +1,97 @@
+"""Folds of a CI system's log: what a step prints, behind one line."""
+
+import re
+from typing import Protocol
+
+from knarr.report.github import command
+
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_.-]")
+
+
+class Folds(Protocol):
+    """Marks the beginning and the end of a fold; what it returns is written as it is."""
+
+    def begin(self, name: str, title: str, wall_s: float) -> str:
+        """Open a fold; none is open."""
+        ...
+
+    def end(self, name: str, wall_s: float) -> str:
+        """Close it. The line before it may lack its end."""
+        ...
+
+    def before_run(self) -> str:
+        """A process is about to write what it wants."""
+        ...
+
+    def after_run(self) -> str:
+        """It has ended."""
+        ...
+
+
+class NoFolds:
+    """A log without folds; a title is a line like any other."""
+
+    def begin(self, name: str, title: str, wall_s: float) -> str:
+        """Open a fold; none is open."""
+        return ""
+
+    def end(self, name: str, wall_s: float) -> str:
+        """Close it."""
+        return ""
+
+    def before_run(self) -> str:
+        """A process is about to write what it wants."""
+        return ""
+
+    def after_run(self) -> str:
+        """It has ended."""
+        return ""
+
+
+class GithubFolds:
+    """`::group::`; while a RUN step writes, no workflow command is obeyed: it could be anybody's."""
+
+    def __init__(self, token: str) -> None:
+        """`token` is one that no step can guess."""
+        self._token = token
+
+    def begin(self, name: str, title: str, wall_s: float) -> str:
+        """Open a fold; none is open."""
+        return f"{command('group', title)}\n"
+
+    def end(self, name: str, wall_s: float) -> str:
+        """Close it."""
+        return f"{command('endgroup', '')}\n"
+
+    def before_run(self) -> str:
+        """A process is about to write what it wants."""
+        return f"{command('stop-commands', self._token)}\n"
+
+    def after_run(self) -> str:
+        """It has ended."""
+        # A command counts at the start of a line only, and the output may have ended within one.
+        return f"\n::{self._token}::\n"
+
+
+class GitlabFolds:
+    """`section_start` and `section_end`, which must stand at the start of a line."""
+
+    def begin(self, name: str, title: str, wall_s: float) -> str:
+        """Open a fold; none is open."""
+        return f"\x1b[0Ksection_start:{int(wall_s)}:{_section(name)}\r\x1b[0K{title}\n"
+
+    def end(self, name: str, wall_s: float) -> str:
+        """Close it."""
+        return f"\x1b[0Ksection_end:{int(wall_s)}:{_section(name)}\r\x1b[0K\n"
+
+    def before_run(self) -> str:
+        """A process is about to write what it wants."""
+        return ""
+
+    def after_run(self) -> str:
+        """It has ended."""
+        return "\n"
+
+
+def _section(name: str) -> str:
+    return f"knarr_{_NOT_IN_NAMES.sub('_', name)}"

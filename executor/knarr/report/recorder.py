@@ -1,0 +1,185 @@
+"""Takes events, keeps them as a record with times."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from knarr.progress import (
+    BaseResolved,
+    BuildPlanned,
+    CacheJudged,
+    CheckFound,
+    Direction,
+    Event,
+    Failed,
+    ImageBuilt,
+    Note,
+    Phase,
+    Pushed,
+    SourceRead,
+    StageEnded,
+    StageStarted,
+    StepEnded,
+    StepStarted,
+    Transfer,
+    TransferProgress,
+    Transferred,
+    TransferStarted,
+)
+from knarr.report.record import BuildRecord, Move, Span, Stage, Step, Verdict
+
+_MOST_WARNINGS = 1000
+_DIRECTIONS: Mapping[str, Direction] = {
+    "pulled": "pull",
+    "pushed": "push",
+    "mounted": "push",
+    "exists": "push",
+}
+
+
+class Recorder:
+    """Fills a record; for one thread at a time."""
+
+    def __init__(self, clock: Callable[[], float], *, began_at_s: float = 0.0) -> None:
+        self.record = BuildRecord(began_at_s)
+        self._clock = clock
+        self._start = clock()
+        self._open: dict[Transfer, Move] = {}
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the build began."""
+        return self._clock() - self._start
+
+    def report(self, event: Event) -> None:
+        """Take an event."""
+        handle = _HANDLERS.get(type(event))
+        if handle is not None:
+            handle(self, event, self.now_s)
+
+    def end(self) -> None:
+        """The build is over."""
+        self._end_phase(self.now_s)
+        self.record.ended_s = self.now_s
+
+    def _note(self, event: Note, _now_s: float) -> None:
+        if event.level == "warning" and len(self.record.warnings) < _MOST_WARNINGS:
+            self.record.warnings.append(event.text)
+
+    def _source(self, event: SourceRead, _now_s: float) -> None:
+        self.record.source_path, self.record.source_text = event.path, event.text
+
+    def _check(self, event: CheckFound, _now_s: float) -> None:
+        self.record.checks.append(event)
+
+    def _base(self, event: BaseResolved, _now_s: float) -> None:
+        self.record.bases.append(event)
+
+    def _planned(self, event: BuildPlanned, _now_s: float) -> None:
+        self.record.planned_steps = event.steps
+
+    def _stage(self, event: StageStarted, _now_s: float) -> None:
+        stage = Stage(event.index, event.name, event.base, event.line)
+        self.record.stages.append(stage)
+        self.record.open_stages.append(stage)
+
+    def _stage_ended(self, _event: StageEnded, _now_s: float) -> None:
+        if self.record.open_stages:
+            self.record.open_stages.pop()
+
+    def _step(self, event: StepStarted, now_s: float) -> None:
+        stages = self.record.open_stages
+        if not stages:
+            self._stage(StageStarted(0, event.stage, ""), now_s)
+        verdict = self.record.verdicts.get((stages[-1].index, event.number))
+        stages[-1].steps.append(
+            Step(
+                event.stage,
+                event.number,
+                event.total,
+                event.text,
+                event.line,
+                event.end_line,
+                Span("step", now_s),
+                verdict=verdict,
+            )
+        )
+
+    def _judged(self, event: CacheJudged, _now_s: float) -> None:
+        verdict = Verdict(event.is_hit, event.reason)
+        self.record.verdicts[event.stage, event.number] = verdict
+        stage = next((each for each in self.record.stages if each.index == event.stage), None)
+        for step in stage.steps if stage is not None else ():
+            if step.number == event.number:
+                step.verdict = verdict
+
+    def _phase(self, event: Phase, now_s: float) -> None:
+        step = self.record.step
+        if step is not None and not step.is_done:
+            self._end_phase(now_s)
+            step.phases.append(Span(event.name, now_s))
+
+    def _end_phase(self, now_s: float) -> None:
+        step = self.record.step
+        if step is not None and step.phase is not None:
+            step.phase.ended_s = now_s
+
+    def _step_ended(self, event: StepEnded, now_s: float) -> None:
+        step = self.record.step
+        if step is not None:
+            self._end_phase(now_s)
+            step.span.ended_s = now_s
+            step.layer_bytes, step.layer_digest = event.layer_bytes, event.layer_digest
+
+    def _transfer(self, event: TransferStarted, now_s: float) -> None:
+        move = self._open.get(event.transfer)
+        if move is None:
+            move = self._open[event.transfer] = Move(event.transfer, Span(event.transfer.direction, now_s))
+            self.record.moves.append(move)
+        move.done_bytes = 0
+
+    def _progress(self, event: TransferProgress, _now_s: float) -> None:
+        move = self._open.get(event.transfer)
+        if move is not None:
+            move.done_bytes = event.done_bytes
+
+    def _transferred(self, event: Transferred, now_s: float) -> None:
+        if not event.repository:
+            return
+        transfer = Transfer(_DIRECTIONS[event.how], event.repository, event.digest, event.size_bytes)
+        move = self._open.pop(transfer, None)
+        if move is None:
+            move = Move(transfer, Span(transfer.direction, max(0.0, now_s - event.duration_s)))
+            self.record.moves.append(move)
+        move.how, move.span.ended_s = event.how, now_s
+        move.done_bytes = event.size_bytes if event.how in ("pulled", "pushed") else 0
+
+    def _image(self, event: ImageBuilt, _now_s: float) -> None:
+        self.record.image = event
+
+    def _pushed(self, event: Pushed, _now_s: float) -> None:
+        self.record.pushed.append((event.reference, event.digest))
+
+    def _failed(self, event: Failed, now_s: float) -> None:
+        self.record.failure = event
+        self._end_phase(now_s)
+
+
+_HANDLERS: Mapping[type, Callable[[Recorder, Any, float], None]] = {
+    Note: Recorder._note,
+    SourceRead: Recorder._source,
+    CheckFound: Recorder._check,
+    BaseResolved: Recorder._base,
+    BuildPlanned: Recorder._planned,
+    StageStarted: Recorder._stage,
+    StageEnded: Recorder._stage_ended,
+    StepStarted: Recorder._step,
+    CacheJudged: Recorder._judged,
+    Phase: Recorder._phase,
+    StepEnded: Recorder._step_ended,
+    TransferStarted: Recorder._transfer,
+    TransferProgress: Recorder._progress,
+    Transferred: Recorder._transferred,
+    ImageBuilt: Recorder._image,
+    Pushed: Recorder._pushed,
+    Failed: Recorder._failed,
+}
