@@ -8,14 +8,13 @@ from pathlib import Path
 from knarr.builder.build import Build
 from knarr.builder.cache.backends import LayoutBackend
 from knarr.builder.cache.layer_cache import LayerCache
-from knarr.builder.cache.settings import CacheSettings
-from knarr.builder.cache.step_cache import CacheRules
+from knarr.builder.request.cache_settings import CacheRules, CacheSettings
 from knarr.builder.request.contexts import ContextKey, LayoutContext, NamedContext
+from knarr.builder.request.git_program import GitProgram
 from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.builder.request.snapshot_rules import SnapshotRules
 from knarr.builder.roots.isolation import Sandbox
 from knarr.builder.roots.stage_root import Directories
-from knarr.builder.sources.git_program import GitProgram
 from knarr.builder.sources.remote import RemoteSources
 from knarr.dockerfile.language.parser import parse
 from knarr.exec.probe import probe

@@ -6,24 +6,24 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from knarr.builder.cache.layer_cache import LayerCache
-from knarr.builder.cache.settings import open_cache
+from knarr.builder.cache.open import open_cache
 from knarr.builder.cache.source_keys import FilesSource
 from knarr.builder.cache.step_cache import StepCache
 from knarr.builder.mounts.cache_mounts import CacheMounts
 from knarr.builder.outputs.output import check_outputs, write_layout, write_tarball
 from knarr.builder.outputs.output_files import write_output_files
-from knarr.builder.outputs.results import BuildResult
 from knarr.builder.plan.checks import BuildChecks
 from knarr.builder.plan.dry_run import Forecast
+from knarr.builder.plan.epoch import source_date_epoch
 from knarr.builder.plan.plan import BuildPlan
 from knarr.builder.plan.stage import Settings, StageBuild, located
-from knarr.builder.request.epoch import source_date_epoch
+from knarr.builder.request.git_program import GitProgram
 from knarr.builder.request.request import BuildRequest
+from knarr.builder.request.results import BuildResult
 from knarr.builder.roots.isolation import Sandbox, enter_sandbox
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.stage_runner import StageRunner
 from knarr.builder.sources.context import read_dockerfile, read_ignore_patterns
-from knarr.builder.sources.git_program import GitProgram
 from knarr.builder.sources.local_source import LocalSource
 from knarr.builder.sources.named_contexts import NamedContexts
 from knarr.builder.sources.remote import RemoteSources

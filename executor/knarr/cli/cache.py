@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from knarr.builder.cache.settings import CacheSettings
-from knarr.builder.cache.step_cache import CacheRules
+from knarr.builder.request.cache_settings import CacheRules, CacheSettings
 from knarr.builder.request.request import Outputs
 from knarr.cli.flags.cache import CacheFlags
 from knarr.dockerfile.language.durations import parse_duration_ns

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from knarr.builder.sources.git_program import GitProgram
+from knarr.builder.request.git_program import GitProgram
 from knarr.errors import AuthError
 from knarr.exec.bundle import runs_from_image
 from knarr.oci.platform import Platform

@@ -7,7 +7,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from knarr.builder.outputs.output_files import check_output_files, write_output_files
-from knarr.builder.outputs.results import BuildResult
+from knarr.builder.request.results import BuildResult
 from knarr.cli.command import Command
 from knarr.cli.destinations import parse_destinations
 from knarr.cli.flags.index import IndexFlags

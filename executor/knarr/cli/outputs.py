@@ -5,8 +5,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from knarr.builder.outputs import results
-from knarr.builder.outputs.output_files import OutputFile
+from knarr.builder.request import results
+from knarr.builder.request.output_files import OutputFile
 from knarr.builder.request.request import Outputs
 from knarr.cli.destinations import parse_destinations
 from knarr.cli.flags.outputs import OutputFlags

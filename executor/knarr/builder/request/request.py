@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from knarr.builder.cache.settings import CacheSettings
-from knarr.builder.outputs.output_files import OutputFile
+from knarr.builder.request.cache_settings import CacheSettings
 from knarr.builder.request.contexts import ContextKey, ImageContext, NamedContext
 from knarr.builder.request.credentials import Credentials
+from knarr.builder.request.git_program import GitProgram
+from knarr.builder.request.output_files import OutputFile
 from knarr.builder.request.snapshot_rules import SnapshotRules
-from knarr.builder.sources.git_program import GitProgram
 from knarr.images.form import ImageForm
 from knarr.images.image import Layer
 from knarr.linux.whole_files import STDOUT, descriptor_of

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from knarr.builder.sources.git_program import PROTOCOLS, Git, GitFailedError, GitProgram
+from knarr.builder.request.git_program import GitProgram
+from knarr.builder.sources.git import PROTOCOLS, Git, GitFailedError
 from knarr.builder.sources.remote_auth import GitAuth
 from knarr.dockerfile.language.remote_sources import GitSource
 from knarr.errors import ContextError, CorruptError, DockerfileError, OutputError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from knarr.builder.sources.git_program import GitProgram
+from knarr.builder.request.git_program import GitProgram
 from knarr.builder.sources.git_source import check_out, find_subdir
 from knarr.builder.sources.remote_auth import RemoteAuth
 from knarr.dockerfile.language.add_sources import AddSource

@@ -2,36 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from knarr.builder.cache.backends import Backend, LayoutBackend, RepositoryBackend
 from knarr.builder.cache.layer_cache import LayerCache
-from knarr.builder.cache.step_cache import CacheRules
+from knarr.builder.request.cache_settings import CacheSettings
 from knarr.images.blobs import Blobs
 from knarr.oci.platform import Platform
-from knarr.oci.reference import Reference
 from knarr.registry.client import Client
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSettings:
-    """Where layers are kept, how long they count."""
-
-    place: Reference | Path
-    """A repository, or a directory of OCI image layouts."""
-    ttl_s: float
-    rules: CacheRules
-    writes: bool = True
-    """False only looks up."""
-    base_directory: Path | None = None
-    """Where a warmer has put base images, if it has."""
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """What of it lies on this machine."""
-        places = (self.place, self.base_directory)
-        return tuple(place for place in places if isinstance(place, Path))
 
 
 @contextmanager

@@ -5,11 +5,11 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
 
+from knarr.builder.request.git_program import GitProgram
 from knarr.builder.sources.remote_auth import GitAuth
 from knarr.errors import ContextError
 from knarr.registry.locations import shown
@@ -64,15 +64,6 @@ _HINTS = (
     ("not found", "check the URL"),
     ("transport", "knarr fetches over git, http, https and ssh only, from submodules too"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GitProgram:
-    """Which git to run; `path` is None where there is none."""
-
-    path: Path | None = None
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What it gets of the environment: PATH, proxies, the agent of ssh; nothing else gets through."""
 
 
 class GitFailedError(ContextError):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from knarr.builder.outputs import results
-from knarr.builder.outputs.results import TEKTON_RESULTS, BuildResult
+from knarr.builder.request import results
+from knarr.builder.request.results import TEKTON_RESULTS, BuildResult
 from knarr.images.form import ImageForm
 from knarr.images.image import FinishedImage, Image
 from knarr.oci.image_config import ImageConfig
