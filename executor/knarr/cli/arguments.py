@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from knarr.builder.plan.epoch import EPOCH_ARGUMENT
+from knarr.builder.plan.source import EPOCH_ARGUMENT
 from knarr.builder.sources.context_source import ContextSource
 from knarr.errors import UsageError
 

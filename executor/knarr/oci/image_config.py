@@ -163,6 +163,13 @@ class ImageConfig:
         """The same with one more history entry."""
         return self.with_property("history", [*(self.document.get("history") or ()), entry.to_json()])
 
+    def with_diff_ids(self, diff_ids: Iterable[Digest]) -> "ImageConfig":
+        """The same over these layers, the lowest first; the history is the caller's affair."""
+        wanted = tuple(diff_ids)
+        if wanted == self.diff_ids:
+            return self
+        return self.with_property("rootfs", {"type": "layers", "diff_ids": [str(each) for each in wanted]})
+
     def with_layer(self, diff_id: Digest, entry: History) -> "ImageConfig":
         """The same with one more layer on top, and its history entry."""
         diff_ids = [*(str(item) for item in self.diff_ids), str(diff_id)]

@@ -42,6 +42,7 @@ class LayerCache:
         self,
         backend: Backend,
         reporter: Reporter,
+        open_layer: OpenLayer,
         *,
         now_s: int,
         ttl_s: float,
@@ -49,7 +50,10 @@ class LayerCache:
         clock: Callable[[], float],
         budget_s: float = LOOKUP_BUDGET_S,
     ) -> None:
-        """An entry counts for `ttl_s`; all lookups together wait for `budget_s` at most."""
+        """An entry counts for `ttl_s`; all lookups together wait for `budget_s` at most.
+
+        `open_layer` opens the layers that are to be kept.
+        """
         self._backend = backend
         self._reporter = reporter
         self._now_s = now_s
@@ -57,7 +61,7 @@ class LayerCache:
         self._clock = clock
         self._budget_s = self._left_s = budget_s
         self._pool: Background[CacheEntry | None] = Background(_JOBS)
-        self._keeper = CacheWriter(backend, reporter, clock=clock) if writes else None
+        self._writer = CacheWriter(backend, reporter, open_layer, clock=clock) if writes else None
         self._lookups: dict[str, Future[CacheEntry | None]] = {}
         self._distrusted: dict[str, str] = {}
         self._trouble = ""
@@ -100,10 +104,10 @@ class LayerCache:
                 Note(f"the cache entry {self._backend.name}:{key} is not used: {why}", "warning")
             )
 
-    def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
+    def keep(self, entry: CacheEntry) -> None:
         """Put an entry into the cache, in the background."""
-        if self._keeper is not None:
-            self._keeper.keep(entry, open_layer)
+        if self._writer is not None:
+            self._writer.keep(entry)
 
     def __enter__(self) -> Self:
         return self
@@ -118,12 +122,12 @@ class LayerCache:
         """Drop lookups that nobody waits for; with `waits` return when all is kept."""
         for lookup in self._lookups.values():
             lookup.cancel()
-        if self._keeper is None:
+        if self._writer is None:
             return
         if waits:
-            self._keeper.wait()
+            self._writer.wait()
         else:
-            self._keeper.stop()
+            self._writer.stop()
 
     def _judged(self, key: str, entry: CacheEntry | None, below: str) -> Verdict:
         if key in self._distrusted:
@@ -144,8 +148,8 @@ class LayerCache:
         if not self._trouble:
             self._trouble = "the cache can't be used"
             self._reporter.report(Note(f"building without the cache {self._backend.name}: {why}", "warning"))
-            if self._keeper is not None:
-                self._keeper.hush()
+            if self._writer is not None:
+                self._writer.hush()
                 if not writes:
-                    self._keeper.stop()
+                    self._writer.stop()
         return Verdict(None, self._trouble)

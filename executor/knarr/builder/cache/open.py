@@ -29,6 +29,7 @@ def open_cache(
         cache = LayerCache(
             backend,
             client.reporter,
+            blobs.open_packed,
             now_s=now_s,
             ttl_s=settings.ttl_s,
             writes=settings.writes,

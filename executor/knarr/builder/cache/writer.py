@@ -28,12 +28,14 @@ class CacheWriter:
         self,
         backend: Backend,
         reporter: Reporter,
+        open_layer: OpenLayer,
         *,
         clock: Callable[[], float],
         stall_s: float = STALL_S,
     ) -> None:
         self._backend = backend
         self._reporter = reporter
+        self._open_layer = open_layer
         self._clock = clock
         self._stall_s = stall_s
         self._pool: Background[None] = Background(_JOBS)
@@ -43,10 +45,10 @@ class CacheWriter:
         self._has_warned = False
         self._warning = threading.Lock()
 
-    def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
+    def keep(self, entry: CacheEntry) -> None:
         """Put an entry into the cache soon."""
         if not self._is_stopped:
-            self._kept.append(self._pool.submit(partial(self._keep, entry, self._watched(open_layer))))
+            self._kept.append(self._pool.submit(partial(self._keep, entry)))
 
     def hush(self) -> None:
         """Warn of no failure: the user knows already that the cache is of no use."""
@@ -72,13 +74,13 @@ class CacheWriter:
                 self._fail(f"nothing has moved for {self._stall_s:.0f} s")
                 return
 
-    def _keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
+    def _keep(self, entry: CacheEntry) -> None:
         if self._is_stopped:
             return
         if entry.layer is not None:
             self._reporter.report(Note(f"Pushing layer {self._backend.name}:{entry.key} to cache now"))
         try:
-            self._backend.keep(entry, open_layer)
+            self._backend.keep(entry, self._open_watched)
         except KnarrError as error:
             self._fail(error.message)
 
@@ -89,13 +91,9 @@ class CacheWriter:
             self._reporter.report(Note(f"layers are not kept in {self._backend.name}: {why}", "warning"))
         self.stop()
 
-    def _watched(self, open_layer: OpenLayer) -> OpenLayer:
-        """The same, noting when something is read."""
-
-        def opened(layer: Layer) -> BinaryIO:
-            return cast(BinaryIO, _Watched(open_layer(layer), self._move))
-
-        return opened
+    def _open_watched(self, layer: Layer) -> BinaryIO:
+        """Open a layer, noting when something of it is read."""
+        return cast(BinaryIO, _Watched(self._open_layer(layer), self._move))
 
     def _move(self) -> None:
         self._moved_s = self._clock()

@@ -1,135 +1,89 @@
-"""What a build has to do: the target, the stages it needs, the images they start from."""
+"""What a build does: the stages that the targets need, their steps, the images that they start from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from knarr.builder.plan.stage import Settings, StageState, located
-from knarr.builder.request.request import BuildRequest
-from knarr.builder.sources.named_contexts import NamedContexts
-from knarr.dockerfile.language.instructions import Instruction
-from knarr.dockerfile.language.parser import Dockerfile, parse_onbuild
-from knarr.dockerfile.language.scope import Scope, global_scope
-from knarr.dockerfile.stages.stages import (
-    ContextReference,
-    ImageReference,
-    PlannedStage,
-    StageReference,
-    plan_stages,
-    references_of,
-    resolve_target,
-)
-from knarr.errors import DockerfileError, KnarrError, UsageError
-from knarr.images.base_images import BaseImages
-from knarr.images.image import Image
+from knarr.builder.plan.steps import Step
+from knarr.dockerfile.language.instructions import From
+from knarr.dockerfile.stages.stages import Reference
+from knarr.images.image import Image, Layer
 from knarr.oci.image_config import ImageConfig
-from knarr.oci.platform import Platform
 
 
-class BuildPlan:
-    """The stages that a request needs, each looked up and resolved once."""
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage: it starts from the stage `parent`, or else from the image `base`.
 
-    def __init__(
-        self,
-        request: BuildRequest,
-        dockerfile: Dockerfile,
-        bases: BaseImages,
-        contexts: NamedContexts,
-    ) -> None:
-        self._request = request
-        self._dockerfile = dockerfile
-        self._bases = bases
-        self._contexts = contexts
-        self.targets = tuple(resolve_target(dockerfile, name) for name in request.targets or (None,))
-        self.target = self.targets[0]
-        self.global_args: Mapping[str, str] = global_scope(
-            dockerfile.global_args,
-            build_args=request.build_args,
-            build_platform=str(request.build_platform or request.platform),
-            target_platform=str(request.platform),
-            target_stage=self.target.name,
-            escape=dockerfile.directives.escape,
-        )
+    `base` of `FROM scratch` has no layers, and that of a stage on another is the image at the bottom of both.
+    """
 
-    def stages(self) -> tuple[PlannedStage, ...]:
-        """The stages to build, in the file's order; planned anew while base images bring triggers."""
-        triggers: dict[int, tuple[Instruction, ...]] = {}
-        while True:
-            plan = self._planned(triggers)
-            found = {each.stage.index: self._triggers(each) for each in plan}
-            found = {index: parsed for index, parsed in found.items() if parsed}
-            if found == triggers:
-                return plan
-            triggers = found
+    index: int
+    name: str
+    from_: From
+    parent: int | None
+    base: Image
+    first_config: ImageConfig
+    """The image config before the first step, its diff_ids those of `base`."""
+    steps: tuple[Step, ...]
 
-    def _planned(self, triggers: Mapping[int, tuple[Instruction, ...]]) -> tuple[PlannedStage, ...]:
-        """What all targets need together, in the file's order."""
-        needed: dict[int, PlannedStage] = {}
-        for target in self.targets:
-            plan = plan_stages(
-                self._dockerfile,
-                target,
-                self.global_args,
-                contexts=self._contexts.names,
-                image_triggers=triggers,
-            )
-            needed |= {each.stage.index: each for each in plan}
-        return tuple(needed[index] for index in sorted(needed))
+    @property
+    def id(self) -> str:
+        """What events call the stage: its place in the file, counted from 0."""
+        return str(self.index)
 
-    def base_image(self, planned: PlannedStage) -> Image | None:
-        """The image that a stage starts from; None for scratch, and for a stage on another."""
-        base = planned.base
-        if not isinstance(base, ImageReference | ContextReference):
-            return None
-        try:
-            platform = self._platform(planned)
-            if isinstance(base, ContextReference):
-                return self._contexts.image(base.name, platform)
-            return self._bases.get(base.name, platform)
-        except KnarrError as error:
-            raise located(error, planned.stage.from_) from error
+    @property
+    def config(self) -> ImageConfig:
+        """The image config after the last step, its diff_ids those of `base`."""
+        return self.steps[-1].config if self.steps else self.first_config
 
-    def base_layer_count(self, stages: Sequence[PlannedStage]) -> int:
-        """How many layers of the target come from the image at the bottom of its stages."""
-        planned = {each.stage.index: each for each in stages}
-        lowest = planned[self.target.index]
-        while (parent := parent_index(lowest)) is not None:
-            lowest = planned[parent]
-        image = self.base_image(lowest)
-        return len(image.layers) if image is not None else 0
-
-    def first_state(self, planned: PlannedStage, parent: StageState | None, settings: Settings) -> StageState:
-        """A stage before its first instruction; `parent` is the stage it starts from, at its end."""
-        if parent is not None:
-            image, scope = parent.image, parent.scope.inherited()
-        else:
-            image = self.base_image(planned) or Image(ImageConfig.scratch(self._request.platform))
-            scope = Scope.from_image(f"{name}={value}" for name, value in image.config.env.items())
-        config = image.config.with_env(scope.image_env).with_run(OnBuild=None)
-        name = planned.stage.name or f"stage-{planned.stage.index}"
-        return StageState(planned.stage.index, name, image.with_config(config), scope, settings)
-
-    def source_stages(self, planned: PlannedStage, instructions: Iterable[Instruction]) -> list[int]:
-        """The stages that some instructions of a stage copy from or mount."""
-        names = self._contexts.names
-        found = references_of(self._dockerfile, planned.stage.index, instructions, names)
-        return [each.index for each in found if isinstance(each, StageReference)]
-
-    def _triggers(self, planned: PlannedStage) -> tuple[Instruction, ...]:
-        image = self.base_image(planned)
-        return tuple(
-            parse_onbuild(text, file=self._dockerfile.file, location=planned.stage.from_.location)
-            for text in (image.config.onbuild if image is not None else ())
-        )
-
-    def _platform(self, planned: PlannedStage) -> Platform:
-        if not planned.platform:
-            return self._request.platform
-        try:
-            return Platform.parse(planned.platform)
-        except UsageError as error:
-            location = planned.stage.from_.location
-            raise DockerfileError(error.message, location=location, hint=error.hint) from error
+    def image(self, layers: tuple[Layer, ...]) -> Image:
+        """The stage's image, once its layers are known, those of `base` among them."""
+        return Image(self.config.with_diff_ids(layer.diff_id for layer in layers), layers)
 
 
-def parent_index(planned: PlannedStage) -> int | None:
-    """The stage that this one starts from, if it is one of the file."""
-    return planned.base.index if isinstance(planned.base, StageReference) else None
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole build. `stages` are in the order of the file, in which each stage comes after what it needs.
+
+    `targets` are the stages asked for; the first is the image. `images` are those that COPY and mounts name.
+    """
+
+    stages: Mapping[int, StagePlan]
+    targets: tuple[int, ...]
+    images: Mapping[Reference, Image]
+    labels: tuple[tuple[str, str], ...]
+    created_s: int
+    """The time of config, history, files without a time of their own: seconds since 1970."""
+
+    @property
+    def target(self) -> StagePlan:
+        """The stage that is the image."""
+        return self.stages[self.targets[0]]
+
+    @property
+    def created_ns(self) -> int:
+        """`created_s` in nanoseconds."""
+        return self.created_s * 10**9
+
+    @property
+    def step_count(self) -> int:
+        """How many steps all stages have together."""
+        return sum(len(stage.steps) for stage in self.stages.values())
+
+    def chain(self, index: int) -> tuple[StagePlan, ...]:
+        """A stage with those that it stands on, the stage itself first."""
+        found = [self.stages[index]]
+        while (parent := found[-1].parent) is not None:
+            found.append(self.stages[parent])
+        return tuple(found)
+
+    def finished(self, image: Image) -> Image:
+        """The target's image as it is delivered: with the labels asked for, and the time of the build."""
+        config = image.config.with_labels(self.labels)
+        return image.with_config(config.with_property("created", timestamp(self.created_s)))
+
+
+def timestamp(seconds: int) -> str:
+    """A time as config and history have it (RFC 3339)."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

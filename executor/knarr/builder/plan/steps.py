@@ -1,49 +1,158 @@
-"""Which function carries out which instruction."""
+"""The steps of a stage as values: what each does to the image config, what its layer is made of."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-from knarr.builder.plan import steps_config, steps_files, steps_run
-from knarr.builder.plan.layer_step import LayerStep
-from knarr.builder.plan.stage import StageState
-from knarr.dockerfile.language import instructions as i
+from knarr.dockerfile.language.add_sources import AddSource
 from knarr.dockerfile.language.instructions import Instruction
+from knarr.dockerfile.language.mount import Mount
+from knarr.dockerfile.language.remote_sources import GitSource, HttpSource, without_credentials
+from knarr.dockerfile.language.run_script import RunScript
+from knarr.dockerfile.stages.stages import Reference, StageReference
+from knarr.exec.spec import Network
+from knarr.oci.image_config import ImageConfig
+from knarr.rootfs.copy import CopyRequest
 
-_CONFIG_STEPS: Mapping[type[Instruction], Callable[[StageState, Any], None]] = MappingProxyType(
-    {
-        i.Arg: steps_config.step_arg,
-        i.Cmd: steps_config.step_cmd,
-        i.Entrypoint: steps_config.step_entrypoint,
-        i.Env: steps_config.step_env,
-        i.Expose: steps_config.step_expose,
-        i.Healthcheck: steps_config.step_healthcheck,
-        i.Label: steps_config.step_label,
-        i.Maintainer: steps_config.step_maintainer,
-        i.Onbuild: steps_config.step_onbuild,
-        i.Shell: steps_config.step_shell,
-        i.Stopsignal: steps_config.step_stopsignal,
-        i.User: steps_config.step_user,
-        i.Volume: steps_config.step_volume,
-    }
-)
-_LAYER_STEPS: Mapping[type[Instruction], Callable[[StageState, Any], LayerStep | None]] = MappingProxyType(
-    {
-        i.Add: steps_files.add_step,
-        i.Copy: steps_files.copy_step,
-        i.Run: steps_run.run_step,
-        i.Workdir: steps_files.workdir_step,
-    }
-)
+Origin = Reference | None
+"""Where files come from; None is the build context."""
+
+Part = str | bytes
+"""Something that a layer depends on and that the plan knows: a word, a flag, a variable."""
 
 
-def take(state: StageState, instruction: Instruction) -> LayerStep | None:
-    """Do what an instruction does to the image config; the result is its layer, not made yet, if it has one.
+@dataclass(frozen=True, slots=True)
+class FilesInput:
+    """Files that a step takes from somewhere: a key of their content stands for them."""
 
-    Raises KnarrError; the state is of no use then.
+    origin: Origin
+    request: CopyRequest
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteInput:
+    """A download or a repository of ADD: a digest or a commit stands for it.
+
+    `number` counts the remote sources of the ADD from 0.
     """
-    configure = _CONFIG_STEPS.get(type(instruction))
-    if configure is None:
-        return _LAYER_STEPS[type(instruction)](state, instruction)
-    configure(state, instruction)
-    return None
+
+    source: HttpSource | GitSource
+    number: int
+
+
+Input = Part | FilesInput | RemoteInput
+Inputs = tuple[Part, ...]
+"""What a layer depends on besides what lies below it, all of it known."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyStep:
+    """COPY: `request` lacks the owner alone, whom the root's /etc/passwd may have to name."""
+
+    is_run: ClassVar[bool] = False
+    inputs: tuple[Input, ...]
+    origin: Origin
+    request: CopyRequest
+    chown: str | None
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where its files come from."""
+        return (self.origin,)
+
+
+@dataclass(frozen=True, slots=True)
+class AddStep:
+    """ADD: `sources` are paths of the build context and what must be fetched, in their order."""
+
+    is_run: ClassVar[bool] = False
+    inputs: tuple[Input, ...]
+    sources: tuple[AddSource, ...]
+    request: CopyRequest
+    chown: str | None
+    unpacks_downloads: bool
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The build context."""
+        return (None,)
+
+    @property
+    def has_remotes(self) -> bool:
+        """Whether anything must be fetched for its layer."""
+        return any(not isinstance(source, str) for source in self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkdirStep:
+    """WORKDIR: `user` owns the directories that are made; empty for root."""
+
+    is_run: ClassVar[bool] = True
+    inputs: tuple[Input, ...]
+    path: str
+    user: str
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """None."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """RUN: `environment` lacks HOME alone, which the root's /etc/passwd may say."""
+
+    is_run: ClassVar[bool] = True
+    inputs: tuple[Input, ...]
+    script: RunScript
+    environment: Mapping[str, str]
+    user: str
+    working_dir: str
+    network: Network
+    mounts: tuple[Mount, ...]
+    mount_origins: Mapping[Mount, Origin]
+    """Of the mounts that show files of somewhere else."""
+    has_agent_variable: bool
+    """Whether ARG or ENV sets SSH_AUTH_SOCK."""
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where its mounts come from, each once."""
+        return tuple(dict.fromkeys(self.mount_origins.values()))
+
+
+LayerStep = CopyStep | AddStep | WorkdirStep | RunStep
+"""A step that makes a layer. `is_run` says which flag its cache listens to: `--cache-run-layers` (RUN and
+WORKDIR) or `--cache-copy-layers`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction of a stage; `number` counts from 1, the triggers of its base included.
+
+    `config` is what the image config is after the step, its history complete, its diff_ids still the base's.
+    """
+
+    stage: int
+    number: int
+    instruction: Instruction
+    config: ImageConfig
+    layer: LayerStep | None
+    """None for a step that changes nothing but the config."""
+
+    @property
+    def id(self) -> str:
+        """What events and decisions call the step: `STAGE/NUMBER`."""
+        return f"{self.stage}/{self.number}"
+
+    @property
+    def text(self) -> str:
+        """The instruction as the user wrote it, without credentials."""
+        return without_credentials(self.instruction.original)
+
+    @property
+    def source_stages(self) -> Iterator[int]:
+        """The stages that it copies from or mounts."""
+        for origin in self.layer.origins if self.layer is not None else ():
+            if isinstance(origin, StageReference):
+                yield origin.index

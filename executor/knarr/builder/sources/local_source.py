@@ -23,17 +23,19 @@ class LocalSource:
     needed, and the caller removes it.
     """
 
-    def __init__(self, path: Path, ignore: IgnorePatterns, copies: Path) -> None:
+    def __init__(self, path: Path, ignore: IgnorePatterns, copies: Path, *, keeps_owners: bool = False) -> None:
+        """With `keeps_owners` files belong to whom they belong to on the machine, else to root."""
         self._path = path
         self._ignore = ignore
         self._copies = copies
+        self._keeps_owners = keeps_owners
         self._copied: dict[str, Path] = {}
         self._tree: DirTree | None = None
         self._fd: int | None = None
 
     def tree(self) -> Tree:
-        """The directory's files, which all belong to root. Raises ContextError."""
-        return RootOwned(self.files())
+        """The directory's files. Raises ContextError."""
+        return self.files() if self._keeps_owners else RootOwned(self.files())
 
     def files(self) -> DirTree:
         """The same with the owners that they have on the machine; opened when first asked for."""

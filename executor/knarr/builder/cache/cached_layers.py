@@ -1,7 +1,8 @@
 """Layers that came from the cache, read whole before anything is built on what is in them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from knarr.builder.cache.layer_cache import LayerCache
 from knarr.errors import CorruptError, RegistryError
 from knarr.images.blobs import Blobs
 from knarr.images.image import Layer
@@ -9,31 +10,24 @@ from knarr.layers.tar_read import read_members
 from knarr.oci.digest import Digest
 
 
-class DamagedEntryError(Exception):
-    """A cached layer can't be read: its step has to be made after all."""
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__()
-        self.layer = layer
-
-
-class AdoptedLayers:
+class CachedLayers:
     """The cached layers of one build; each is checked once, and only if something is to read it."""
 
-    def __init__(self, blobs: Blobs, distrust: Callable[[str, str], None]) -> None:
+    def __init__(self, blobs: Blobs, cache: LayerCache) -> None:
         self._blobs = blobs
-        self._distrust = distrust
+        self._cache = cache
         self._unchecked: dict[Digest, str] = {}
+        self._sound: set[Digest] = set()
 
     def add(self, layer: Layer, key: str) -> None:
-        """Remember whose layer it is."""
-        self._unchecked[layer.descriptor.digest] = key
+        """Remember under which key a layer was found."""
+        if layer.descriptor.digest not in self._sound:
+            self._unchecked[layer.descriptor.digest] = key
 
-    def check(self, layers: Iterable[Layer]) -> None:
-        """Pull those of them that are cached ones, and read them to their end.
+    def first_damaged(self, layers: Iterable[Layer]) -> Layer | None:
+        """Pull those of the layers that are cached ones, and read them to their end.
 
-        Raises DamagedEntryError for one that can't be had or is not what was promised; its entry is not used
-        any more.
+        The first that can't be had, or is not what was promised, is the result; its entry is not used again.
         """
         waiting = [layer for layer in layers if layer.descriptor.digest in self._unchecked]
         self._blobs.prefetch(waiting)
@@ -46,5 +40,7 @@ class AdoptedLayers:
                     for _ in read_members(stream):
                         pass
             except (CorruptError, RegistryError) as error:
-                self._distrust(key, error.message)
-                raise DamagedEntryError(layer) from error
+                self._cache.distrust(key, error.message)
+                return layer
+            self._sound.add(layer.descriptor.digest)
+        return None

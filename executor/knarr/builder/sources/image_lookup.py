@@ -1,4 +1,4 @@
-"""Named contexts at work: as bases of stages, as sources of COPY or mounts."""
+"""The images and directories that a Dockerfile names."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,8 +24,11 @@ from knarr.rootfs.copy import CopyRequest, plan_copy
 from knarr.rootfs.tree import EmptyTree
 
 
-class NamedContexts:
-    """Each is opened when something asks for it, once a build; `place` is an own directory, not made yet."""
+class Lookup:
+    """Images of registries and named contexts, each opened when something asks for it, once a build.
+
+    `place` is a directory of their own, not made yet.
+    """
 
     def __init__(
         self,
@@ -44,22 +47,30 @@ class NamedContexts:
         self._images: dict[tuple[NamedContext, Platform], Image] = {}
 
     @property
-    def names(self) -> frozenset[str]:
+    def context_names(self) -> frozenset[str]:
         """The names that are there for the platform of the build."""
         names = {key.name for key in self._contexts}
         return frozenset(name for name in names if choose_context(self._contexts, name, self._platform))
 
-    def directory(self, name: str) -> LocalSource | None:
-        """The directory that a name stands for; None where it stands for an image."""
+    def directory(self, name: str) -> LocalSource:
+        """The directory that a name stands for."""
         context = self._get(name, self._platform)
-        return self._directory(context) if isinstance(context, DirectoryContext) else None
+        assert isinstance(context, DirectoryContext), "the plan tells images from directories"
+        return self._directory(context)
 
-    def image(self, name: str, platform: Platform | None = None) -> Image:
-        """The image that a name stands for; a directory is one of a single layer, owned by root.
+    def registry_image(self, name: str, platform: Platform) -> Image:
+        """The image of a registry. Raises UsageError, RegistryError, CorruptError."""
+        return self._bases.get(name, platform)
+
+    def is_directory(self, name: str) -> bool:
+        """Whether a named context is a directory of this machine."""
+        return isinstance(self._get(name, self._platform), DirectoryContext)
+
+    def context_image(self, name: str, platform: Platform) -> Image:
+        """The image that a named context is; a directory is one of a single layer, owned by root.
 
         Raises ContextError, RegistryError, CorruptError.
         """
-        platform = platform or self._platform
         context = self._get(name, platform)
         key = (context, platform)
         if key not in self._images:

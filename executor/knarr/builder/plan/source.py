@@ -1,8 +1,10 @@
-"""The time that a reproducible build gives its image: SOURCE_DATE_EPOCH."""
+"""The Dockerfile of a build, with what its text alone decides."""
 
 import re
+from dataclasses import dataclass
 
 from knarr.builder.request.request import BuildRequest
+from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.dockerfile.language.parser import Dockerfile
 from knarr.dockerfile.language.scope import global_scope
 from knarr.errors import UsageError
@@ -12,6 +14,15 @@ _SECONDS = re.compile(r"[0-9]{1,11}")
 _START_S = 0
 """1970-01-01T00:00:00Z; kaniko's year 1 is a date that many tools can't show."""
 
+
+@dataclass(frozen=True, slots=True)
+class DockerfileSource:
+    """The Dockerfile, the patterns of its ignore file, the time that it or the request fixes."""
+
+    dockerfile: Dockerfile
+    ignore: IgnorePatterns
+    epoch_s: int | None
+    """Seconds since 1970 of config, history and files that are younger; None for the real times."""
 
 def source_date_epoch(request: BuildRequest, dockerfile: Dockerfile) -> int | None:
     """Seconds since 1970 of config, history, files that are younger; None for the real times.

@@ -1,6 +1,6 @@
 """The instructions that change nothing but the image config."""
 
-from knarr.builder.plan.stage import StageState
+from knarr.builder.plan.state import StageState
 from knarr.dockerfile.language.exposed import parse_ports
 from knarr.dockerfile.language.history import (
     arg_created_by,
@@ -33,9 +33,9 @@ DEFAULT_SHELL = ("/bin/sh", "-c")
 def step_arg(stage: StageState, arg: Arg) -> None:
     """ARG: names for the rest of the stage."""
     known = len(stage.scope.args)
-    settings = stage.settings
+    around = stage.around
     stage.scope = stage.scope.declare_arg(
-        arg, build_args=settings.build_args, global_args=settings.global_args, escape=settings.escape
+        arg, build_args=around.build_args, global_args=around.global_args, escape=around.escape
     )
     stage.record(arg_created_by(stage.scope.args[known:]))
 
@@ -44,7 +44,7 @@ def step_env(stage: StageState, env: Env) -> None:
     """ENV."""
     env = stage.substitute(env)
     stage.scope = stage.scope.set_env((pair.key, pair.value) for pair in env.pairs)
-    stage.image = stage.image.with_config(stage.image.config.with_env(stage.scope.image_env))
+    stage.config = stage.config.with_env(stage.scope.image_env)
     stage.record(created_by(env))
 
 
@@ -52,7 +52,7 @@ def step_label(stage: StageState, label: Label) -> None:
     """LABEL."""
     label = stage.substitute(label)
     pairs = [(pair.key, pair.value) for pair in label.pairs]
-    stage.image = stage.image.with_config(stage.image.config.with_labels(pairs))
+    stage.config = stage.config.with_labels(pairs)
     stage.record(created_by(label))
 
 
@@ -76,7 +76,7 @@ def step_entrypoint(stage: StageState, entrypoint: Entrypoint) -> None:
 def step_expose(stage: StageState, expose: Expose) -> None:
     """EXPOSE."""
     ports = parse_ports(stage.substitute(expose).ports)
-    exposed = {**(stage.image.config.run.get("ExposedPorts") or {}), **{port: {} for port in ports}}
+    exposed = {**(stage.config.run.get("ExposedPorts") or {}), **{port: {} for port in ports}}
     stage.configure(ExposedPorts=dict(sorted(exposed.items())))
     stage.record(expose_created_by(ports))
 
@@ -97,13 +97,13 @@ def step_healthcheck(stage: StageState, check: Healthcheck) -> None:
 
 def step_maintainer(stage: StageState, maintainer: Maintainer) -> None:
     """MAINTAINER: the image's author."""
-    stage.image = stage.image.with_config(stage.image.config.with_property("author", maintainer.author))
+    stage.config = stage.config.with_property("author", maintainer.author)
     stage.record(created_by(maintainer))
 
 
 def step_onbuild(stage: StageState, onbuild: Onbuild) -> None:
     """ONBUILD: kept for the builds on this image, not run here; BuildKit gives it no history entry."""
-    stage.configure(OnBuild=[*stage.image.config.onbuild, onbuild.trigger])
+    stage.configure(OnBuild=[*stage.config.onbuild, onbuild.trigger])
 
 
 def step_shell(stage: StageState, shell: Shell) -> None:
@@ -134,14 +134,14 @@ def step_volume(stage: StageState, volume: Volume) -> None:
     volume = stage.substitute(volume)
     if not all(volume.paths):
         raise DockerfileError("VOLUME specified can not be an empty string")
-    volumes = {**(stage.image.config.run.get("Volumes") or {}), **{path: {} for path in volume.paths}}
+    volumes = {**(stage.config.run.get("Volumes") or {}), **{path: {} for path in volume.paths}}
     stage.configure(Volumes=volumes)
     stage.record(created_by(volume))
 
 
 def shell_of(stage: StageState) -> tuple[str, ...]:
     """The shell of shell forms."""
-    return stage.image.config.shell or DEFAULT_SHELL
+    return stage.config.shell or DEFAULT_SHELL
 
 
 def _argv(stage: StageState, command: Command) -> tuple[str, ...]:
