@@ -120,7 +120,7 @@ class StageRunner:
         for layer in stage.image.layers:
             on_layer(layer)
         from_ = planned.stage.from_
-        self._reporter.report(StageStarted(index, stage.name, from_.image, from_.location.line))
+        self._reporter.report(StageStarted(str(index), index, stage.name, from_.image, from_.location.line))
         try:
             for number, instruction in enumerate(planned.instructions, start=1):
                 try:
@@ -128,7 +128,7 @@ class StageRunner:
                 except KnarrError as error:
                     raise located(error, instruction) from error
         except DamagedEntryError:
-            self._reporter.report(StageEnded(index))
+            self._reporter.report(StageEnded(str(index), index))
             raise
         if stage.opened is None:
             self._open(stage, planned, will_run=False)
@@ -137,7 +137,7 @@ class StageRunner:
         self.finished[index] = stage
         if self._cache is not None:
             self._cache.know_stage(index, position)
-        self._reporter.report(StageEnded(index))
+        self._reporter.report(StageEnded(str(index), index))
 
     def ready(self, index: int) -> StageBuild:
         """A stage that is built, whose files can be read. Raises KnarrError."""
@@ -176,7 +176,14 @@ class StageRunner:
     ) -> CacheState:
         """One instruction. Other stages that it needs are built before it is said to start."""
         instruction = planned.instructions[number - 1]
-        started = StepEvents(self._reporter, stage.name, instruction, number, len(planned.instructions))
+        started = StepEvents(
+            self._reporter,
+            f"{stage.index}/{number}",
+            stage.name,
+            instruction,
+            number,
+            len(planned.instructions),
+        )
         try:
             step = take(stage, instruction)
             if step is None:
@@ -227,7 +234,9 @@ class StageRunner:
         while verdict.entry is not None and not self._is_usable(stage, verdict):
             verdict = self._cache.verdict(position, step, _Files(self))
         is_hit = verdict.entry is not None
-        self._reporter.report(CacheJudged(stage.index, started.number, started.text, is_hit, verdict.reason))
+        self._reporter.report(
+            CacheJudged(started.step, stage.index, started.number, started.text, is_hit, verdict.reason)
+        )
         return verdict
 
     def _is_usable(self, stage: StageBuild, verdict: StepVerdict) -> bool:

@@ -12,9 +12,16 @@ class StepEvents:
     """The events of one step."""
 
     def __init__(
-        self, reporter: Reporter, stage_name: str, instruction: Instruction, number: int, total: int
+        self,
+        reporter: Reporter,
+        step: str,
+        stage_name: str,
+        instruction: Instruction,
+        number: int,
+        total: int,
     ) -> None:
         self._reporter = reporter
+        self.step = step
         self._stage_name = stage_name
         self._instruction = instruction
         self.number = number
@@ -32,7 +39,7 @@ class StepEvents:
             self._started_s = time.monotonic()
             line, end_line = self._instruction.location.line, self._instruction.end_line
             name, number, total = self._stage_name, self.number, self._total
-            self._reporter.report(StepStarted(name, number, total, self.text, line, end_line))
+            self._reporter.report(StepStarted(self.step, name, number, total, self.text, line, end_line))
 
     def end(self, layer: Layer | None) -> None:
         """Say that it is done."""
@@ -43,4 +50,4 @@ class StepEvents:
             size, digest = layer.descriptor.size_bytes, str(layer.descriptor.digest)
         took_s = time.monotonic() - self._started_s
         name, number, total = self._stage_name, self.number, self._total
-        self._reporter.report(StepEnded(name, number, total, took_s, size, digest))
+        self._reporter.report(StepEnded(self.step, name, number, total, took_s, size, digest))
