@@ -1,7 +1,9 @@
 """Events that a build reports; nothing here prints.
 
-None says when: whoever takes an event looks at a clock of its own. Events about a step mean the one that was
-started last in the stage that was started last and has not ended.
+An event has no time: whoever takes it looks at a clock of its own. An event about a stage or a step names it
+by its id, so that several stages can be built side by side. A stage's id is its index in the file as text:
+`0`. A step's id is the stage's, a slash and its number: `0/3` is the third step of the first stage. Numbers
+count the stage's instructions from 1, with those that the base's ONBUILD adds.
 """
 
 from dataclasses import dataclass
@@ -70,6 +72,8 @@ class BuildPlanned:
 class StageStarted:
     """Work on a stage begins; `index` is its place in the file, `base` what its FROM names."""
 
+    stage: str
+    """The stage's id."""
     index: int
     name: str
     base: str
@@ -78,19 +82,23 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True)
 class StageEnded:
-    """The stage is built. A stage may be begun and ended in the midst of another one's step."""
+    """The stage is built. It may begin and end while a step of another stage is under way."""
 
+    stage: str
+    """The stage's id."""
     index: int
 
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """Work on one instruction begins; `number` counts from 1 within the stage's `total`.
+    """Work on one instruction begins; `step` is its id, `number` counts from 1 within the stage's `total`.
 
     It stands in lines `line` to `end_line` of the Dockerfile; 0 where that is not known.
     """
 
+    step: str
     stage: str
+    """The stage's name."""
     number: int
     total: int
     text: str
@@ -102,6 +110,7 @@ class StepStarted:
 class CacheJudged:
     """Whether the cache has what a step makes; `reason` says why not. It may come before the step starts."""
 
+    step: str
     stage: int
     """The stage's index."""
     number: int
@@ -112,18 +121,24 @@ class CacheJudged:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The step under way is busy with this from now on, until its next phase or its end."""
+    """A step is busy with this from now on, until its next phase or its end.
+
+    Where `step` is empty, the step is the one that was started last in the stage that was started last.
+    """
 
     name: PhaseName
     detail: str = ""
     """`base` where a whole root file system is unpacked, `full` where one is scanned."""
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepEnded:
     """The instruction is done; `layer_bytes` is the compressed layer's size, None where it makes none."""
 
+    step: str
     stage: str
+    """The stage's name."""
     number: int
     total: int
     duration_s: float
@@ -232,6 +247,11 @@ Event = (
     | Pushed
     | Failed
 )
+
+
+def stage_of(step: str) -> str:
+    """The id of the stage that a step's id names."""
+    return step.rpartition("/")[0]
 
 
 class Reporter(Protocol):

@@ -89,7 +89,7 @@ def _judged(event: CacheJudged, _: BuildRecord) -> Message:
 
 
 def _phase(event: Phase, record: BuildRecord) -> Message:
-    step = record.step
+    step = record.step_of(event.step) if event.step else record.step
     if event.name == "extract" and event.detail == "base" and step is not None:
         return "info", f"Unpacking rootfs as cmd {one_line(step.text)} requires it."
     if event.name == "snapshot" and event.detail == "full":
@@ -98,7 +98,7 @@ def _phase(event: Phase, record: BuildRecord) -> Message:
 
 
 def _step_ended(event: StepEnded, record: BuildRecord) -> Message:
-    step = record.step
+    step = record.step_of(event.step)
     facts = [f"{event.stage} {event.number}/{event.total} done in {format_seconds(event.duration_s)}"]
     if event.layer_bytes is not None:
         facts.append(f"layer {format_bytes(event.layer_bytes)}")

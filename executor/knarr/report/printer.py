@@ -58,8 +58,7 @@ class Printer:
             self._take_back()
         if isinstance(event, StepStarted) and self._has_folds and self._rank <= RANKS["info"]:
             self._close_fold(moment)
-            stage = record.open_stages[-1]
-            self._unopened = (f"stage{stage.index}_step{event.number}", step_title(event))
+            self._unopened = (_fold_name(event.step), step_title(event))
             return
         if isinstance(event, StageEnded) and self._has_folds:
             self._resume_fold(record)
@@ -139,4 +138,9 @@ class Printer:
         step = record.step
         if step is not None and not step.is_done:
             title = f"{step.stage} {step.number}/{step.total} goes on"
-            self._unopened = (f"stage{record.open_stages[-1].index}_step{step.number}_on", title)
+            self._unopened = (f"{_fold_name(step.id)}_on", title)
+
+
+def _fold_name(step_id: str) -> str:
+    stage_id, _, number = step_id.rpartition("/")
+    return f"stage{stage_id}_step{number}"

@@ -39,7 +39,9 @@ class Verdict:
 class Step:
     """An instruction that was begun."""
 
+    id: str
     stage: str
+    """The stage's name."""
     number: int
     total: int
     text: str
@@ -61,12 +63,17 @@ class Step:
         """What it is busy with now."""
         return self.phases[-1] if self.phases and self.phases[-1].ended_s is None else None
 
+    def end_phase(self, now_s: float) -> None:
+        """End the phase that it is in, if any."""
+        if self.phase is not None:
+            self.phase.ended_s = now_s
+
 
 @dataclass(slots=True)
 class Stage:
     """A stage that was begun."""
 
-    index: int
+    id: str
     name: str
     base: str
     line: int
@@ -99,8 +106,9 @@ class BuildRecord:
     stages: list[Stage] = field(default_factory=list)
     """In the order they were begun in."""
     open_stages: list[Stage] = field(default_factory=list)
-    """Those that have not ended: each but the first is built in the midst of a step of the one before."""
-    verdicts: dict[tuple[int, int], Verdict] = field(default_factory=dict)
+    """Those that have not ended, in the order they were begun in."""
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    """What the cache said, by the steps' ids."""
     moves: list[Move] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     image: ImageBuilt | None = None
@@ -115,7 +123,7 @@ class BuildRecord:
 
     @property
     def step(self) -> Step | None:
-        """The step under way, or the one that ended last in the stage under way."""
+        """The step that was begun last in the stage that was begun last and has not ended."""
         steps = self.open_stages[-1].steps if self.open_stages else []
         return steps[-1] if steps else None
 
@@ -129,6 +137,10 @@ class BuildRecord:
         """The step that the build failed in."""
         step = self.step
         return step if self.failure is not None and step is not None and not step.is_done else None
+
+    def step_of(self, step_id: str) -> Step | None:
+        """The step of this id; of several, where a stage was begun anew, the last one."""
+        return next((step for step in reversed(list(self.steps)) if step.id == step_id), None)
 
     def makers(self) -> dict[str, Step]:
         """The steps that made layers, by the layers' digests; of several the last in the file."""

@@ -24,6 +24,7 @@ from knarr.progress import (
     TransferProgress,
     Transferred,
     TransferStarted,
+    stage_of,
 )
 from knarr.report.record import BuildRecord, Move, Span, Stage, Step, Verdict
 
@@ -58,7 +59,7 @@ class Recorder:
 
     def end(self) -> None:
         """The build is over."""
-        self._end_phase(self.now_s)
+        self._end_phases(self.now_s)
         self.record.ended_s = self.now_s
 
     def _note(self, event: Note, _now_s: float) -> None:
@@ -78,21 +79,24 @@ class Recorder:
         self.record.planned_steps = event.steps
 
     def _stage(self, event: StageStarted, _now_s: float) -> None:
-        stage = Stage(event.index, event.name, event.base, event.line)
+        self._begin(Stage(event.stage, event.name, event.base, event.line))
+
+    def _begin(self, stage: Stage) -> Stage:
         self.record.stages.append(stage)
         self.record.open_stages.append(stage)
+        return stage
 
-    def _stage_ended(self, _event: StageEnded, _now_s: float) -> None:
-        if self.record.open_stages:
-            self.record.open_stages.pop()
+    def _stage_ended(self, event: StageEnded, _now_s: float) -> None:
+        self.record.open_stages = [each for each in self.record.open_stages if each.id != event.stage]
 
     def _step(self, event: StepStarted, now_s: float) -> None:
-        stages = self.record.open_stages
-        if not stages:
-            self._stage(StageStarted(0, event.stage, ""), now_s)
-        verdict = self.record.verdicts.get((stages[-1].index, event.number))
-        stages[-1].steps.append(
+        stage_id = stage_of(event.step)
+        stage = next((each for each in reversed(self.record.open_stages) if each.id == stage_id), None)
+        if stage is None:
+            stage = self._begin(Stage(stage_id, event.stage, "", 0))
+        stage.steps.append(
             Step(
+                event.step,
                 event.stage,
                 event.number,
                 event.total,
@@ -100,33 +104,31 @@ class Recorder:
                 event.line,
                 event.end_line,
                 Span("step", now_s),
-                verdict=verdict,
+                verdict=self.record.verdicts.get(event.step),
             )
         )
 
     def _judged(self, event: CacheJudged, _now_s: float) -> None:
         verdict = Verdict(event.is_hit, event.reason)
-        self.record.verdicts[event.stage, event.number] = verdict
-        stage = next((each for each in self.record.stages if each.index == event.stage), None)
-        for step in stage.steps if stage is not None else ():
-            if step.number == event.number:
-                step.verdict = verdict
+        self.record.verdicts[event.step] = verdict
+        step = self.record.step_of(event.step)
+        if step is not None:
+            step.verdict = verdict
 
     def _phase(self, event: Phase, now_s: float) -> None:
-        step = self.record.step
+        step = self.record.step_of(event.step) if event.step else self.record.step
         if step is not None and not step.is_done:
-            self._end_phase(now_s)
+            step.end_phase(now_s)
             step.phases.append(Span(event.name, now_s))
 
-    def _end_phase(self, now_s: float) -> None:
-        step = self.record.step
-        if step is not None and step.phase is not None:
-            step.phase.ended_s = now_s
+    def _end_phases(self, now_s: float) -> None:
+        for step in self.record.steps:
+            step.end_phase(now_s)
 
     def _step_ended(self, event: StepEnded, now_s: float) -> None:
-        step = self.record.step
+        step = self.record.step_of(event.step)
         if step is not None:
-            self._end_phase(now_s)
+            step.end_phase(now_s)
             step.span.ended_s = now_s
             step.layer_bytes, step.layer_digest = event.layer_bytes, event.layer_digest
 
@@ -161,7 +163,7 @@ class Recorder:
 
     def _failed(self, event: Failed, now_s: float) -> None:
         self.record.failure = event
-        self._end_phase(now_s)
+        self._end_phases(now_s)
 
 
 _HANDLERS: Mapping[type, Callable[[Recorder, Any, float], None]] = {

@@ -26,6 +26,7 @@ def summary_fields(record: BuildRecord, totals: Totals) -> dict[str, Any]:
     """The same for programs."""
     steps = [
         {
+            "step": step.id,
             "stage": step.stage,
             "number": step.number,
             "line": step.line,

@@ -86,7 +86,7 @@ def test_hostile_text_moves_no_cursor_and_is_no_command(flags: LogFlags) -> None
 def test_credentials_of_urls_are_not_printed() -> None:
     story: Story = [
         (0.0, Note("can't fetch https://user:hunter2@example.com/x")),
-        (0.0, StepStarted("build", 1, 1, "ADD https://hunter2@example.com/x /")),
+        (0.0, StepStarted("0/1", "build", 1, 1, "ADD https://hunter2@example.com/x /")),
         (0.0, Failed("ssh://git:hunter2@example.com failed")),
     ]
     for flags in (LogFlags(), LogFlags(log_format="json", verbosity="trace")):

@@ -66,7 +66,9 @@ def plan_workdir_step(state: StageState, workdir: Workdir) -> LayerStep | None:
     state.configure(WorkingDir=path)
     state.record(workdir_created_by(path), makes_layer=path != "/")
     user = state.config.user
-    return WorkdirStep(("WORKDIR", path, user), path, user) if path != "/" else None
+    if path == "/":
+        return None
+    return WorkdirStep(("WORKDIR", path, user), path, user, state.around.created_ns)
 
 
 def _refuse_remote(text: str) -> None:
@@ -143,5 +145,5 @@ def _request(
         parents=parents,
         exclude=IgnorePatterns.from_flags(instruction.exclude) if instruction.exclude else None,
         unpack=unpack,
-        created_ns=state.around.created_s * 10**9,
+        created_ns=state.around.created_ns,
     )

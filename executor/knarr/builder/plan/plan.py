@@ -55,16 +55,13 @@ class Plan:
     labels: tuple[tuple[str, str], ...]
     created_s: int
     """The time of config, history, files without a time of their own: seconds since 1970."""
+    single_snapshot: bool = False
+    """Whether all that the build adds to its base is one layer."""
 
     @property
     def target(self) -> StagePlan:
         """The stage that is the image."""
         return self.stages[self.targets[0]]
-
-    @property
-    def created_ns(self) -> int:
-        """`created_s` in nanoseconds."""
-        return self.created_s * 10**9
 
     @property
     def step_count(self) -> int:

@@ -87,6 +87,7 @@ def resolve(
         _source_images(needed, request.platform, images),
         request.labels,
         created_s,
+        request.single_snapshot,
     )
 
 

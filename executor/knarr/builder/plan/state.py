@@ -34,6 +34,11 @@ class Surroundings:
         """The escape character of the Dockerfile."""
         return self.dockerfile.directives.escape
 
+    @property
+    def created_ns(self) -> int:
+        """`created_s` in nanoseconds."""
+        return self.created_s * 10**9
+
 
 @dataclass(slots=True)
 class StageState:

@@ -91,6 +91,8 @@ class WorkdirStep:
     inputs: tuple[Input, ...]
     path: str
     user: str
+    created_ns: int
+    """The time of what is made, nanoseconds since 1970."""
 
     @property
     def origins(self) -> tuple[Origin, ...]:

@@ -89,8 +89,6 @@ class BuildRequest:
     """The machine's own platform, where the image is for another."""
     reproducible: bool = False
     """Whether times are 1970's where SOURCE_DATE_EPOCH does not say otherwise."""
-    epoch_s: int | None = None
-    """What the image says instead of `created_s`, see `source_date_epoch`; set by the build itself."""
     single_snapshot: bool = False
     """Whether all that the build adds to its base is one layer."""
     snapshots: SnapshotRules = field(default_factory=SnapshotRules)
@@ -98,11 +96,6 @@ class BuildRequest:
     """None builds every step."""
     kept: tuple[Path, ...] = ()
     """Files and directories that a build in place must leave alone for a reason not said here."""
-
-    @property
-    def image_time_s(self) -> int:
-        """The time that image and history are from, seconds since 1970."""
-        return self.created_s if self.epoch_s is None else self.epoch_s
 
     def own_paths(self) -> tuple[Path, ...]:
         """What lies on the machine for this build, or will: nothing of it is the image's."""

@@ -1,46 +1,43 @@
-"""What is told of a step: that it starts, that it ends."""
+"""What is told of a step: that it starts, what the cache said of it, that it ends."""
 
 import time
 
-from knarr.dockerfile.language.instructions import Instruction
-from knarr.dockerfile.language.remote_sources import without_credentials
+from knarr.builder.plan.plan import StagePlan
+from knarr.builder.plan.steps import Step
 from knarr.images.image import Layer
-from knarr.progress import Reporter, StepEnded, StepStarted
+from knarr.progress import CacheJudged, Reporter, StepEnded, StepStarted
 
 
 class StepEvents:
     """The events of one step."""
 
-    def __init__(
-        self, reporter: Reporter, stage_name: str, instruction: Instruction, number: int, total: int
-    ) -> None:
+    def __init__(self, reporter: Reporter, stage: StagePlan, step: Step) -> None:
         self._reporter = reporter
-        self._stage_name = stage_name
-        self._instruction = instruction
-        self.number = number
-        self._total = total
+        self._stage = stage
+        self._step = step
         self._started_s: float | None = None
 
-    @property
-    def text(self) -> str:
-        """The instruction as the user wrote it, without credentials."""
-        return without_credentials(self._instruction.original)
-
-    def report(self) -> None:
+    def start(self) -> None:
         """Say that the step starts, once."""
         if self._started_s is None:
             self._started_s = time.monotonic()
-            line, end_line = self._instruction.location.line, self._instruction.end_line
-            name, number, total = self._stage_name, self.number, self._total
-            self._reporter.report(StepStarted(name, number, total, self.text, line, end_line))
+            instruction, step = self._step.instruction, self._step
+            line, end_line = instruction.location.line, instruction.end_line
+            name, total = self._stage.name, len(self._stage.steps)
+            self._reporter.report(StepStarted(step.id, name, step.number, total, step.text, line, end_line))
+
+    def judged(self, *, is_hit: bool, reason: str) -> None:
+        """Say whether the cache has its layer."""
+        step = self._step
+        self._reporter.report(CacheJudged(step.id, step.stage, step.number, step.text, is_hit, reason))
 
     def end(self, layer: Layer | None) -> None:
         """Say that it is done."""
-        self.report()
+        self.start()
         assert self._started_s is not None
         size, digest = None, ""
         if layer is not None:
             size, digest = layer.descriptor.size_bytes, str(layer.descriptor.digest)
         took_s = time.monotonic() - self._started_s
-        name, number, total = self._stage_name, self.number, self._total
-        self._reporter.report(StepEnded(name, number, total, took_s, size, digest))
+        name, total = self._stage.name, len(self._stage.steps)
+        self._reporter.report(StepEnded(self._step.id, name, self._step.number, total, took_s, size, digest))
