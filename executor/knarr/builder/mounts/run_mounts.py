@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from knarr.builder.mounts.bind_mounts import BindSources
 from knarr.builder.plan.stage import StageBuild
 from knarr.builder.request.credentials import SecretFiles
-from knarr.builder.roots.mount_points import Stub, missing_mount_point
 from knarr.dockerfile.language.expand import expand_word
 from knarr.dockerfile.language.mount import Mount, MountType, parse_mount
 from knarr.errors import ContextError, DockerfileError, IsolationError
@@ -21,6 +20,7 @@ from knarr.exec.agent_forwarder import forwarded
 from knarr.layers.entry import Kind
 from knarr.layers.paths import clean, sort_key
 from knarr.rootfs.discard import discard_tree
+from knarr.rootfs.mount_points import MountPoint, missing_mount_point
 
 _AGENT_VARIABLE = "SSH_AUTH_SOCK"
 
@@ -30,7 +30,7 @@ class StepMounts:
     """What a step is run with: mounts in the order to make them, mount points to make, variables."""
 
     mounts: tuple[spec.Mount, ...] = ()
-    stubs: tuple[Stub, ...] = ()
+    mount_points: tuple[MountPoint, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -95,14 +95,14 @@ class _Step:
         contents = [content for mount in mounts if (content := _PREPARE[mount.type](self, mount)) is not None]
         contents.sort(key=lambda content: sort_key(content.target))  # a mount before those on top of it
         made: list[spec.Mount] = []
-        stubs: dict[Stub, None] = {}
+        mount_points: dict[MountPoint, None] = {}
         taken: list[str] = []
         for content in contents:
             resolved = self._tree.resolve(clean(content.target))
             is_nested = any(f"{resolved}/".startswith(f"{earlier}/") for earlier in taken)
             if not is_nested and not content.target.startswith("/dev/"):
                 points = missing_mount_point(self._tree, content.target, is_directory=content.is_directory)
-                stubs.update(dict.fromkeys(points))
+                mount_points.update(dict.fromkeys(points))
             taken.append(resolved)
             made.append(
                 spec.Mount(
@@ -113,7 +113,7 @@ class _Step:
                     make_target=is_nested,
                 )
             )
-        return StepMounts(tuple(made), tuple(stubs), self._env)
+        return StepMounts(tuple(made), tuple(mount_points), self._env)
 
     def bind(self, mount: Mount) -> _Content:
         """A part of the build context, of a stage, an image or a named context."""

@@ -74,7 +74,7 @@ def _run(stage: StageBuild, script: RunScript, network: Network, mounts: StepMou
     def process(root: Path) -> None:
         stage.settings.sandbox.run(root, command)
 
-    return stage.root.run(process, mounts.stubs)
+    return stage.root.run(process, mounts.mount_points)
 
 
 def _mount_inputs(mount: Mount, index: int, keys: SourceKeys) -> Inputs:

@@ -9,7 +9,6 @@ from typing import BinaryIO, Protocol, cast
 
 from knarr.builder.request.snapshot_rules import SnapshotRules
 from knarr.builder.roots.inplace.root import InplaceRoot, SharedRoot
-from knarr.builder.roots.mount_points import Stub
 from knarr.builder.roots.namespace.overlay_root import OverlayRoot
 from knarr.builder.roots.namespace.plain_root import PlainRoot
 from knarr.images.blobs import Blobs
@@ -22,6 +21,7 @@ from knarr.oci.digest import Digest
 from knarr.progress import Phase
 from knarr.rootfs.copy_sources import missing_source
 from knarr.rootfs.layer_tree import LayerTree
+from knarr.rootfs.mount_points import MountPoint
 from knarr.rootfs.plan import deletion_marker
 from knarr.rootfs.tree import Tree
 from knarr.rootfs.unpack import OwnerPolicy, apply_layer
@@ -49,10 +49,10 @@ class DirectoryRoot(Protocol):
         """Write a layer that is known already."""
         ...
 
-    def run(self, process: Process, stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
         """Let a process change it; the result is the changes, their contents good until the next step.
 
-        `stubs` are mount points that are missing; they never show in the changes.
+        `mount_points` are mount points that are missing; they never show in the changes.
         """
         ...
 
@@ -168,16 +168,16 @@ class StageRoot:
             self._directory = self._extract()
         return self._directory.directory(), path
 
-    def run(self, process: Process, stubs: Sequence[Stub] = ()) -> Layer:
+    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> Layer:
         """Extract what is there, let a process change it, add a layer of what it changed.
 
-        `stubs` are mount points that are missing; they never show in the layer. Raises ContextError for a
-        file whose name stands for a deletion.
+        `mount_points` are made where they are missing, and never show in the layer. Raises ContextError for
+        a file whose name stands for a deletion.
         """
         if self._current() is None:
             self._directory = self._extract()
         assert self._directory is not None
-        changes = self._directory.run(self._told(process), stubs)
+        changes = self._directory.run(self._told(process), mount_points)
         self._refuse_markers(changes)
         layer = self._blobs.write_layer(self._directories.snapshots.keep(changes))
         self._layers.append(layer)

@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 from knarr.builder.roots.inplace import own_files as own_root
 from knarr.builder.roots.inplace.foreign_directory import left_alone
-from knarr.builder.roots.mount_points import Stub, stubs_in
 from knarr.errors import IsolationError, KnarrError
 from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
 from knarr.layers.paths import clean, join, name_of, parent_of
 from knarr.linux.mount_points import read_mount_points
 from knarr.progress import Note, Reporter
 from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.mount_points import MountPoint, mount_points_in
 from knarr.rootfs.protection import Protection
 from knarr.rootfs.scan import Scan, changes
 from knarr.rootfs.tree import Tree
@@ -241,12 +241,14 @@ class InplaceRoot:
         self._forget()
         apply(self._root)
 
-    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+    def run(
+        self, process: Callable[[Path], None], mount_points: Sequence[MountPoint] = ()
+    ) -> list[LayerItem]:
         """Let a process loose on the directory; the result is what it changed, but for what is protected."""
         before = self._scan or self._take(frozenset())
         self._forget()
         self._shared.covered.clear()
-        with stubs_in(self._root_fd, stubs):
+        with mount_points_in(self._root_fd, mount_points):
             process(self._root)
         covered = frozenset(self._shared.covered)
         after = self._take(covered)

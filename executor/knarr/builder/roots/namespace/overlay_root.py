@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from knarr.builder.roots.mount_points import Stub, make_stub_directory, make_stub_layer, without_stubs
 from knarr.layers.entry import LayerItem
 from knarr.linux.overlay import mount_overlay, unmount
 from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.mount_points import (
+    MountPoint,
+    make_mount_point_directory,
+    make_mount_point_layer,
+    without_mount_points,
+)
 from knarr.rootfs.overlay_diff import diff_upper
 from knarr.rootfs.tree import Tree
 
@@ -63,21 +68,23 @@ class OverlayRoot:
             apply(merged)
         self._lowers.insert(0, upper)
 
-    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+    def run(
+        self, process: Callable[[Path], None], mount_points: Sequence[MountPoint] = ()
+    ) -> list[LayerItem]:
         """Let a process loose on the merged directory; the result is what it changed.
 
         The contents of the items can be opened until the next step. Mount points that the image lacks come
         from directories of their own, so that they never show in the changes: those of every step from one
-        below all others, `stubs`, which are this step's, from one above.
+        below all others, `mount_points`, which are this step's, from one above.
         """
-        above = [self._stub_layer(stubs)] if stubs else []
+        above = [self._mount_point_layer(mount_points)] if mount_points else []
         self.close()
-        with self._mounted([self._stubs()], above) as (merged, upper):
+        with self._mounted([self._own_mount_points()], above) as (merged, upper):
             process(merged)
         before = self.tree()
         self._upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         changes = diff_upper(self._upper_fd, lower=before, userxattr=self._userxattr)
-        items = without_stubs(list(changes), stubs)
+        items = without_mount_points(list(changes), mount_points)
         self._drop_view()
         self._lowers.insert(0, upper)
         return items
@@ -109,15 +116,15 @@ class OverlayRoot:
         finally:
             unmount(merged)
 
-    def _stubs(self) -> Path:
-        stubs = self._directory / "stubs"
-        if not stubs.exists():
-            make_stub_directory(stubs)
-        return stubs
+    def _own_mount_points(self) -> Path:
+        mount_points = self._directory / "mount-points"
+        if not mount_points.exists():
+            make_mount_point_directory(mount_points)
+        return mount_points
 
-    def _stub_layer(self, stubs: Sequence[Stub]) -> Path:
-        path = self._directory / f"stubs{self._steps}"
-        make_stub_layer(path, stubs, self.tree())
+    def _mount_point_layer(self, mount_points: Sequence[MountPoint]) -> Path:
+        path = self._directory / f"mount-points{self._steps}"
+        make_mount_point_layer(path, mount_points, self.tree())
         return path
 
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from knarr.builder.roots.mount_points import Stub, stubs_in
 from knarr.layers.entry import LayerItem
 from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.mount_points import MountPoint, mount_points_in
 from knarr.rootfs.scan import Scan, changes
 from knarr.rootfs.tree import Tree
 
@@ -51,14 +51,16 @@ class PlainRoot:
         self._drop_view()
         apply(self._root)
 
-    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+    def run(
+        self, process: Callable[[Path], None], mount_points: Sequence[MountPoint] = ()
+    ) -> list[LayerItem]:
         """Let a process loose on the directory; the result is what it changed.
 
-        `stubs` are mount points that the image lacks.
+        `mount_points` are mount points that the image lacks.
         """
         self._drop_view()
         before = self._scan()
-        with stubs_in(self._root_fd, stubs):
+        with mount_points_in(self._root_fd, mount_points):
             process(self._root)
         return changes(before, self._root_fd, self._scan())
 
