@@ -13,12 +13,10 @@ from knarr.builder.cache.step_cache import CacheRules
 from knarr.builder.request.contexts import ContextKey, LayoutContext, NamedContext
 from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.builder.request.snapshot_rules import SnapshotRules
-from knarr.builder.roots.isolation import Sandbox
-from knarr.builder.roots.stage_root import Directories
+from knarr.builder.roots.none import NoBackend
 from knarr.builder.sources.git_program import GitProgram
 from knarr.builder.sources.remote import RemoteSources
 from knarr.dockerfile.language.parser import parse
-from knarr.exec.probe import probe
 from knarr.images.base_images import BaseImages
 from knarr.images.blobs import Blobs
 from knarr.images.form import ImageForm
@@ -27,7 +25,6 @@ from knarr.images.store import Store
 from knarr.oci.platform import Platform
 from knarr.progress import Silent
 from knarr.registry.client import Client
-from knarr.rootfs.unpack import OwnerPolicy
 from support.image_layout import Member, PlatformImage, write_layout, write_tar
 
 AMD64 = Platform.parse("linux/amd64")
@@ -59,10 +56,9 @@ class PlannedBuild:
             blobs = Blobs(Store.create(work / "store", durable=False), client, rules)
             exits.callback(blobs.close)
             cache = _Asked(blobs, work / "cache", self.platform)
-            sandbox = Sandbox(probe("none"), Directories(None, OwnerPolicy.KEEP), None, None, None)
             remotes = RemoteSources(client, GitProgram(), work)
             bases, parsed = BaseImages(client, Silent()), parse(self.dockerfile.encode(), file="Dockerfile")
-            build = Build(request, parsed, sandbox, blobs, bases, remotes, Silent())
+            build = Build(request, parsed, NoBackend(), blobs, bases, remotes, Silent())
             exits.callback(build.close)
             build.plan(build.stages(), cache)
             return cache.asked

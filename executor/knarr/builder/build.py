@@ -19,7 +19,8 @@ from knarr.builder.plan.plan import BuildPlan
 from knarr.builder.plan.stage import Settings, StageBuild, located
 from knarr.builder.request.epoch import source_date_epoch
 from knarr.builder.request.request import BuildRequest
-from knarr.builder.roots.isolation import Sandbox, enter_sandbox
+from knarr.builder.roots.backend import Backend
+from knarr.builder.roots.choose import enter_backend
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.stage_runner import StageRunner
 from knarr.builder.sources.context import read_dockerfile, read_ignore_patterns
@@ -71,8 +72,8 @@ def build_image(
     check_outputs(request.outputs)
     request, dockerfile = _read(request, reporter)
     with ExitStack() as exits:
-        sandbox = exits.enter_context(
-            enter_sandbox(
+        backend = exits.enter_context(
+            enter_backend(
                 request.isolation,
                 request.work_dir,
                 reporter,
@@ -80,16 +81,16 @@ def build_image(
                 kept=(*request.own_paths(), *filter(os.path.lexists, request.output_paths())),
             )
         )
-        sandbox.prepare(load_code)
-        sandbox.prepare(client.prepare)
-        blobs, build = _open(request, dockerfile, sandbox, client, reporter, exits)
+        backend.before_takeover(load_code)
+        backend.before_takeover(client.prepare)
+        blobs, build = _open(request, dockerfile, backend, client, reporter, exits)
         publisher = exits.enter_context(Publisher(client, request.outputs.pushed_to, blobs))
         publisher.check()
         cache = _open_cache(request, client, blobs, exits)
         image = FinishedImage.of(build.run(publisher, cache, on_plan), request.outputs.form)
         reporter.report(_built(image))
         build.close()
-        sandbox.close()  # before outputs are written to what may be the container's own directories
+        backend.close()  # before outputs are written to what may be the container's own directories
         _write_outputs(request, image, blobs, publisher)
         result = BuildResult(
             image.descriptor,
@@ -107,9 +108,9 @@ def foresee_build(request: BuildRequest, client: Client, reporter: Reporter) -> 
     Raises KnarrError for what can be found wrong without work.
     """
     request, dockerfile = _read(request, reporter)
-    sandbox = enter_sandbox("none", request.work_dir, Silent())
+    backend = enter_backend("none", request.work_dir, Silent())
     with ExitStack() as exits:
-        blobs, build = _open(request, dockerfile, sandbox, client, reporter, exits)
+        blobs, build = _open(request, dockerfile, backend, client, reporter, exits)
         cache = _open_cache(request, client, blobs, exits)
         build.plan(build.stages(), cache)
         return build.forecast()
@@ -130,7 +131,7 @@ def _read(request: BuildRequest, reporter: Reporter) -> tuple[BuildRequest, Dock
 def _open(
     request: BuildRequest,
     dockerfile: Dockerfile,
-    sandbox: Sandbox,
+    backend: Backend,
     client: Client,
     reporter: Reporter,
     exits: ExitStack,
@@ -140,11 +141,11 @@ def _open(
     near = _near(request, client)
     blobs = Blobs(Store.create(request.work_dir / "store", durable=False), client, rules, near=near)
     exits.callback(blobs.close)
-    git = request.git if sandbox.trusts(request.git.path) else GitProgram()
+    git = request.git if backend.trusts(request.git.path) else GitProgram()
     auth = RemoteAuth(request.credentials.secrets)
     remotes = RemoteSources(client, git, request.work_dir, auth=auth)
     bases = BaseImages(client, reporter, near)
-    build = Build(request, dockerfile, sandbox, blobs, bases, remotes, reporter)
+    build = Build(request, dockerfile, backend, blobs, bases, remotes, reporter)
     exits.callback(build.close)
     return blobs, build
 
@@ -200,7 +201,7 @@ class Build:
         self,
         request: BuildRequest,
         dockerfile: Dockerfile,
-        sandbox: Sandbox,
+        backend: Backend,
         blobs: Blobs,
         bases: BaseImages,
         remotes: RemoteSources,
@@ -208,7 +209,7 @@ class Build:
     ) -> None:
         self._request = request
         self._dockerfile = dockerfile
-        self._directories = replace(sandbox.directories, snapshots=request.snapshots)
+        self._backend = backend
         self._blobs = blobs
         self._bases = bases
         self._reporter = reporter
@@ -235,14 +236,14 @@ class Build:
             escape=dockerfile.directives.escape,
             build_args=request.build_args,
             global_args=self._plan.global_args,
-            sandbox=sandbox,
+            backend=backend,
             work_dir=request.work_dir,
             sources=self._sources,
             caches=CacheMounts(
                 request.mount_cache_dir or request.work_dir / "cache-mounts",
                 request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
                 reporter,
-                can_share=sandbox.can_mount,
+                can_share=backend.abilities.can_mount,
             ),
             credentials=request.credentials,
             remotes=remotes,
@@ -304,10 +305,11 @@ class Build:
             stages,
             self._settings,
             self._blobs,
-            self._directories,
+            self._backend,
             self._steps,
             self._reporter,
             self._finished,
+            snapshots=self._request.snapshots,
             is_read=self._request.outputs.read,
         )
         self._runner.plan_keys()
@@ -324,7 +326,7 @@ class Build:
         if len(own) < 2:
             return image
         place = self._request.work_dir / "merge"
-        below = StageRoot(place, self._blobs, self._directories, image.layers[:kept])
+        below = StageRoot(place, self._blobs, self._backend, image.layers[:kept])
         merge = LayerMerge(below.spool, below.tree)
         for layer in own:
             with self._blobs.open(layer) as stream:
@@ -355,7 +357,7 @@ class Build:
         """Refuse a RUN that can't run before anything is pulled for it; with a cache it may not have to."""
         for run in (each for planned in plan for each in planned.instructions if isinstance(each, Run)):
             try:
-                self._settings.sandbox.require()
+                self._settings.backend.require()
             except KnarrError as error:
                 raise located(error, run) from error
 
@@ -372,5 +374,7 @@ class Build:
         if key not in self._image_roots:
             place = self._request.work_dir / f"image{len(self._image_roots)}"
             place.mkdir()
-            self._image_roots[key] = StageRoot(place, self._blobs, self._directories, image.layers)
+            self._image_roots[key] = StageRoot(
+                place, self._blobs, self._backend, image.layers, snapshots=self._request.snapshots
+            )
         return self._image_roots[key]

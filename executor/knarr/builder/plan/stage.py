@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from knarr.builder.mounts.cache_mounts import CacheMounts
 from knarr.builder.request.credentials import Credentials
-from knarr.builder.roots.isolation import Sandbox
+from knarr.builder.roots.backend import Backend
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.sources.remote import RemoteSources
 from knarr.dockerfile.language.history import HISTORY_COMMENT
@@ -55,7 +55,7 @@ class Settings:
     escape: str
     build_args: Mapping[str, str]
     global_args: Mapping[str, str]
-    sandbox: Sandbox
+    backend: Backend
     work_dir: Path
     sources: Sources
     caches: CacheMounts

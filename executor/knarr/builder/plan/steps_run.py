@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from knarr.builder.mounts.run_mounts import StepMounts, step_mounts
+from knarr.builder.mounts.run_mounts import MountedStep, MountProviders, StepMounts, step_mounts
 from knarr.builder.plan.layer_step import Inputs, LayerStep, SourceKeys
 from knarr.builder.plan.stage import StageBuild, StageState
 from knarr.builder.plan.steps_config import shell_of
-from knarr.builder.roots.isolation import Command
+from knarr.builder.roots.backend import Command
 from knarr.dockerfile.language.expand import expand_word
 from knarr.dockerfile.language.history import run_created_by
 from knarr.dockerfile.language.instructions import Run
@@ -52,7 +52,18 @@ def run_step(state: StageState, run: Run) -> LayerStep:
         )
 
     def make(stage: StageBuild) -> Layer:
-        with step_mounts(stage, run.mounts) as prepared:
+        settings = stage.settings
+        step = MountedStep(
+            tuple(mounts), stage.root.tree(), working_dir, "SSH_AUTH_SOCK" in stage.scope.variables
+        )
+        providers = MountProviders(
+            settings.caches,
+            settings.credentials,
+            lambda mount: settings.sources.locate(mount.from_, stage.index, mount.source),
+            settings.work_dir,
+            settings.backend.abilities,
+        )
+        with step_mounts(step, providers) as prepared:
             return _run(stage, script, _NETWORKS[run.network], prepared)
 
     args = [(key, value) for key, value in state.scope.history_args() if key.upper() not in PROXY_ARGS]
@@ -72,7 +83,7 @@ def _run(stage: StageBuild, script: RunScript, network: Network, mounts: StepMou
     )
 
     def process(root: Path) -> None:
-        stage.settings.sandbox.run(root, command)
+        stage.settings.backend.run(root, command)
 
     return stage.root.run(process, mounts.mount_points)
 

@@ -9,7 +9,9 @@ from knarr.builder.plan.layer_step import LayerStep
 from knarr.builder.plan.plan import BuildPlan, parent_index
 from knarr.builder.plan.stage import Settings, StageBuild, located
 from knarr.builder.plan.steps import take
-from knarr.builder.roots.stage_root import Directories, StageRoot
+from knarr.builder.request.snapshot_rules import SnapshotRules
+from knarr.builder.roots.backend import Backend
+from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.step_events import StepEvents
 from knarr.dockerfile.language.instructions import Instruction, Run
 from knarr.dockerfile.stages.stages import PlannedStage
@@ -35,11 +37,12 @@ class StageRunner:
         stages: tuple[PlannedStage, ...],
         settings: Settings,
         blobs: Blobs,
-        directories: Directories,
+        backend: Backend,
         cache: StepCache | None,
         reporter: Reporter,
         finished: dict[int, StageBuild],
         *,
+        snapshots: SnapshotRules,
         is_read: Callable[[Layer], bool],
     ) -> None:
         """`is_read` tells whether an output will read a cached layer of the target."""
@@ -47,7 +50,8 @@ class StageRunner:
         self._planned = {each.stage.index: each for each in stages}
         self._settings = settings
         self._blobs = blobs
-        self._directories = directories
+        self._backend = backend
+        self._snapshots = snapshots
         self._cache = cache
         self._reporter = reporter
         self._opened: list[StageRoot] = []
@@ -207,10 +211,10 @@ class StageRunner:
         if cached is not None:
             started.report()
             if stage.opened is not None:
-                stage.root.adopt(cached)
+                stage.root.apply_cached(cached)
             return cached, verdict
         if isinstance(planned.instructions[started.number - 1], Run):
-            self._settings.sandbox.require()  # before anything is pulled for it
+            self._backend.require()  # before anything is pulled for it
         self._open_for(stage, planned, started.number)
         started.report()
         layer = step.make(stage)
@@ -253,12 +257,12 @@ class StageRunner:
         """
         rest = planned.instructions[number - 1 :]
         if self._cache is not None:
-            is_alone = self._directories.shared is None or stage.opened is not None
+            is_alone = not self._backend.abilities.one_root or stage.opened is not None
             for index in self._plan.source_stages(planned, rest[:1] if is_alone else rest):
                 self.ready(index)
         if stage.opened is None:
             self._check(stage.image.layers)
-            will_run = self._settings.sandbox.can_run and any(isinstance(each, Run) for each in rest)
+            will_run = self._backend.abilities.can_run and any(isinstance(each, Run) for each in rest)
             self._open(stage, planned, will_run=will_run)
 
     def _open(self, stage: StageBuild, planned: PlannedStage, *, will_run: bool) -> None:
@@ -266,12 +270,19 @@ class StageRunner:
         parent = parent_index(planned)
         layers = stage.image.layers
         if parent is None:
-            root = StageRoot(place, self._blobs, self._directories, layers, will_run=will_run)
+            root = StageRoot(
+                place,
+                self._blobs,
+                self._backend,
+                layers,
+                snapshots=self._snapshots,
+                will_run=will_run,
+            )
         else:
             before = self.finished[parent]
             root = before.root.child(place, will_run=will_run)
             for layer in layers[len(before.image.layers) :]:
-                root.adopt(layer)
+                root.apply_cached(layer)
         self._opened.append(root)
         stage.opened = root
 
@@ -287,7 +298,7 @@ class StageRunner:
         stage = StageBuild(state.index, state.name, state.image, state.scope, state.settings)
         if before:
             return stage, before[1]
-        ignored = (f"ignored {path}" for path in self._directories.snapshots.ignored)
+        ignored = (f"ignored {path}" for path in self._snapshots.ignored)
         return stage, CacheState.of_base(state.image, (*self._blobs.rules.key_parts, *ignored))
 
     def _take(self, stage: StageBuild, instruction: Instruction) -> LayerStep | None:
