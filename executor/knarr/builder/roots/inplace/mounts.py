@@ -34,7 +34,7 @@ def moved_in(
     IsolationError, also where the step has moved a place, or a directory that a volume is mounted in.
     """
     covered: set[str] = set()
-    with _volumes_stay(), ExitStack() as exits:
+    with _volumes_stay(root), ExitStack() as exits:
         for number, mount in enumerate(mounts):
             try:
                 place = _Place(root, mount, protection, aside / str(number))
@@ -135,20 +135,25 @@ class _Place:
 
 
 @contextmanager
-def _volumes_stay() -> Iterator[None]:
-    """Raises IsolationError at the end of the block where something is mounted at another path than before.
+def _volumes_stay(root: Path) -> Iterator[None]:
+    """Raises IsolationError at the end of the block where a mount in the root is at another path than before.
 
     A directory can be renamed with volumes mounted in it, and nothing would protect them where they are then.
     """
-    before = read_mount_points()
+    before = _mounted_in(root)
     yield
-    moved = sorted(read_mount_points() - before)
+    after = _mounted_in(root)
+    moved = sorted(after - before)
     if moved:
-        gone = ", ".join(sorted(before - read_mount_points()))
+        gone = ", ".join(sorted(before - after))
         raise IsolationError(
             f"the step has moved a volume of this container, from {gone} to {', '.join(moved)}",
             hint="mount the volume somewhere else, out of the way of what the step renames",
         )
+
+
+def _mounted_in(root: Path) -> set[str]:
+    return {path for path in read_mount_points() if Path(path).is_relative_to(root)}
 
 
 def _remove(directory: int, name: str) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from knarr.builder.roots.namespace.overlay_root import OverlayRoot
-from knarr.linux.mount_points import read_mount_points
 from knarr.rootfs.mount_points import MountPoint
 from knarr.rootfs.unpack import OwnerPolicy
 from support.fillers import files, filler
 from support.image_layout import Member
+from support.mounted import mounted_below
 from support.trees import show_items
 
 pytestmark = pytest.mark.root
@@ -20,12 +20,11 @@ pytestmark = pytest.mark.root
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[OverlayRoot]:
     """Nothing stays mounted after a test."""
-    before = read_mount_points()
     image = filler([Member("etc/passwd", content=b"root"), Member("gone", content=b"x")])
     root = OverlayRoot.extract(tmp_path / "place", image, owner_policy=OwnerPolicy.KEEP, userxattr=False)
     yield root
     root.close()
-    assert read_mount_points() == before
+    assert mounted_below(tmp_path) == set()
 
 
 def _step(at: Path) -> None:
@@ -75,12 +74,11 @@ def test_a_child_and_its_parent_go_on_apart(root: OverlayRoot, tmp_path: Path) -
         child.close()
 
 
-def test_a_step_that_fails_leaves_nothing_mounted(root: OverlayRoot) -> None:
-    before = read_mount_points()
+def test_a_step_that_fails_leaves_nothing_mounted(root: OverlayRoot, tmp_path: Path) -> None:
 
     def fail(_: Path) -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
         root.run(fail)
-    assert read_mount_points() == before
+    assert mounted_below(tmp_path) == set()
