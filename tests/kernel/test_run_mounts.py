@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.exec.mounts import STUB_PATHS
+from knarr.rootfs.mount_points import STEP_MOUNT_POINTS
 from support.exec_request import Executor, Outcome
 
 pytestmark = pytest.mark.root
@@ -18,8 +18,8 @@ def fine(outcome: Outcome) -> str:
     return outcome.output
 
 
-def test_stub_paths_are_what_the_mounts_need(root_executor: Executor) -> None:
-    for path, mode in STUB_PATHS:
+def test_the_mount_points_are_what_the_mounts_need(root_executor: Executor) -> None:
+    for path, mode in STEP_MOUNT_POINTS:
         assert stat.S_IFMT((root_executor.root / path).stat().st_mode) == stat.S_IFMT(mode)
 
 

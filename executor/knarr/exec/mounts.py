@@ -3,7 +3,8 @@
 Called in the step's new mount namespace while the old root is still `/`: whatever is mounted goes
 through `/proc/self/fd/N` of a target opened inside the root, so a symlink in the image can't lead a
 mount out of it. Nothing is created in the image: a target that is missing is left out, except for a
-`Mount`, whose caller asked for it. The paths of `STUB_PATHS` are what an image should have.
+`Mount`, whose caller asked for it. What an image should have is in
+`rootfs.mount_points`.
 
 Every function raises OSError. The paths follow runc's defaults (runtime-spec config-linux.md, "Default
 Filesystems", "Default Devices", "Masked Paths").
@@ -21,16 +22,6 @@ from knarr.linux.resolve import open_entry_in_root, open_in_root
 TYPE_CHECKING = False  # `typing` would cost the step's interpreter more than all the mounts
 if TYPE_CHECKING:
     from knarr.exec.spec import WireMount
-
-STUB_PATHS = (
-    ("dev", stat.S_IFDIR | 0o755),
-    ("etc", stat.S_IFDIR | 0o755),
-    ("etc/hosts", stat.S_IFREG | 0o644),
-    ("etc/resolv.conf", stat.S_IFREG | 0o644),
-    ("proc", stat.S_IFDIR | 0o755),
-    ("sys", stat.S_IFDIR | 0o755),
-)
-"""What must exist in a root, parents first, with file type and mode bits, for a step to see all mounts."""
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEV_DIRECTORIES = ("pts", "shm", "mqueue")

@@ -1,5 +1,7 @@
 """Paths of entries as text: relative to the root, no ".", no "..", no empty component; "" is the root."""
 
+from collections.abc import Container
+
 
 def clean(path: str) -> str:
     """A path as a Dockerfile has it ("/a/../b/", "./c") as the path of an entry; ".." stops at the root."""
@@ -31,3 +33,10 @@ def name_of(path: str) -> str:
 def sort_key(path: str) -> list[str]:
     """Orders paths so that a directory comes before all that is in it, and siblings by name."""
     return path.split("/")
+
+
+def is_within(path: str, places: Container[str]) -> bool:
+    """Whether a path is one of these places, or lies below one; the root is never."""
+    while path and path not in places:
+        path = parent_of(path)
+    return bool(path)

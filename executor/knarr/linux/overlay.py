@@ -5,6 +5,7 @@ Every directory is named by descriptor (`/proc/self/fd/N`): no path needs escapi
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -89,6 +90,16 @@ def unmount(target: Path) -> None:
             sc.umount(str(target), sc.MNT_DETACH)
     except OSError as error:
         raise IsolationError(f"cannot unmount {target}: {error.strerror}") from error
+
+
+def copy_root_metadata(source: Path, target: Path) -> None:
+    """Give an upper directory the mode, owner and times of the lower one that it will cover.
+
+    The root directory of an overlay looks as the upper directory does. Raises OSError.
+    """
+    facts = source.stat()
+    os.chown(target, facts.st_uid, facts.st_gid)
+    shutil.copystat(source, target)
 
 
 def _options(*, userxattr: bool, volatile: bool) -> tuple[tuple[str, str | None], ...]:

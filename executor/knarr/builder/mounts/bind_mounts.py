@@ -5,9 +5,9 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from knarr.builder.roots.namespace.overlay_root import copy_root_metadata
 from knarr.errors import ContextError, IsolationError
-from knarr.linux.overlay import mount_overlay, unmount
+from knarr.exec.abilities import Abilities
+from knarr.linux.overlay import copy_root_metadata, mount_overlay, unmount
 from knarr.linux.pin import pin
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.write_tree import write_tree
@@ -18,17 +18,14 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 class BindSources:
     """The sources of one step, mounted below `place` until `exits` ends.
 
-    `overlay_userxattr` is that of `build.root.Directories`. Where this process can't mount, sources are
-    copied. What is below `place` afterwards is rubbish.
+    Where this process can't mount, sources are copied. The caller removes what is below `place` afterwards.
     """
 
-    def __init__(
-        self, place: Path, exits: ExitStack, *, overlay_userxattr: bool | None, can_mount: bool
-    ) -> None:
+    def __init__(self, place: Path, exits: ExitStack, abilities: Abilities) -> None:
         self._place = place
         self._exits = exits
-        self._overlay_userxattr = overlay_userxattr
-        self._can_mount = can_mount
+        self._overlay_userxattr = abilities.overlay_userxattr
+        self._can_mount = abilities.can_mount
         self._count = 0
 
     def hold(self, directory: Path, path: str, what: str) -> Path:

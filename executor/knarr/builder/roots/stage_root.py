@@ -1,17 +1,12 @@
 """The root file system of a stage: an index of its layers until something must run in it."""
 
-import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 from knarr.builder.request.snapshot_rules import SnapshotRules
-from knarr.builder.roots.inplace.root import InplaceRoot, SharedRoot
-from knarr.builder.roots.mount_points import Stub
-from knarr.builder.roots.namespace.overlay_root import OverlayRoot
-from knarr.builder.roots.namespace.plain_root import PlainRoot
+from knarr.builder.roots.backend import Backend, DirectoryRoot, LayerFiller, Process, WriteLayer
 from knarr.images.blobs import Blobs
 from knarr.images.image import Layer
 from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
@@ -22,56 +17,12 @@ from knarr.oci.digest import Digest
 from knarr.progress import Phase
 from knarr.rootfs.copy_sources import missing_source
 from knarr.rootfs.layer_tree import LayerTree
+from knarr.rootfs.mount_points import MountPoint
 from knarr.rootfs.plan import deletion_marker
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.unpack import OwnerPolicy, apply_layer
 from knarr.rootfs.write_tree import write_tree
 
-Process = Callable[[Path], None]
-
-
-class DirectoryRoot(Protocol):
-    """A root file system on disk."""
-
-    def child(self, directory: Path) -> "DirectoryRoot | None":
-        """One that starts where this is now, in a directory of its own; None where that is no cheaper."""
-        ...
-
-    def tree(self) -> Tree:
-        """What is there now; valid until the next step."""
-        ...
-
-    def directory(self) -> Path:
-        """Where what is there now can be seen; valid until the next step, not to be written to."""
-        ...
-
-    def apply(self, apply: Callable[[Path], None]) -> None:
-        """Write a layer that is known already."""
-        ...
-
-    def run(self, process: Process, stubs: Sequence[Stub] = ()) -> list[LayerItem]:
-        """Let a process change it; the result is the changes, their contents good until the next step.
-
-        `stubs` are mount points that are missing; they never show in the changes.
-        """
-        ...
-
-    def close(self) -> None:
-        """Unmount, close; the files stay."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Directories:
-    """How root file systems are put on disk; None for `overlay_userxattr` means without overlayfs.
-
-    With `shared` they are all that one directory, one after the other.
-    """
-
-    overlay_userxattr: bool | None
-    owner_policy: OwnerPolicy
-    shared: SharedRoot | None = None
-    snapshots: SnapshotRules = field(default_factory=SnapshotRules)
+_ALL_CHANGES = SnapshotRules()
 
 
 class StageRoot:
@@ -85,25 +36,26 @@ class StageRoot:
         self,
         place: Path,
         blobs: Blobs,
-        directories: Directories,
+        backend: Backend,
         layers: Sequence[Layer] = (),
         *,
+        snapshots: SnapshotRules = _ALL_CHANGES,
         will_run: bool = False,
         index: tuple[LayerTree, int] | None = None,
         directory: DirectoryRoot | None = None,
     ) -> None:
         self._place = place
         self._blobs = blobs
-        self._directories = directories
+        self._backend = backend
+        self._snapshots = snapshots
         self._layers = list(layers)
         self._directory = directory
         self._will_run = will_run
         self.spool = Spool(place / "spool", _opener(blobs))
         self._index, self._indexed = index or (LayerTree(self.spool), 0)
         self._copies = 0
-        if will_run and directory is None and directories.shared is not None:
-            # Now, not in the midst of a step that copies from the stage that has it.
-            directories.shared.vacate()
+        if will_run and directory is None:
+            backend.claim()  # now, not in the midst of a step that copies from the stage that has it
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -113,13 +65,15 @@ class StageRoot:
     def child(self, place: Path, *, will_run: bool) -> "StageRoot":
         """The root of a stage that starts from this one as it is now."""
         own = self._current()
-        # The shared directory is given away only to a stage that needs it.
-        directory = own.child(place) if own and (will_run or self._directories.shared is None) else None
+        # The only directory is given away to a stage that needs it, and to no other.
+        is_given = will_run or not self._backend.abilities.one_root
+        directory = own.child(place) if own is not None and is_given else None
         return StageRoot(
             place,
             self._blobs,
-            self._directories,
+            self._backend,
             self._layers,
+            snapshots=self._snapshots,
             will_run=will_run,
             index=(self._index, self._indexed),
             directory=directory,
@@ -142,16 +96,16 @@ class StageRoot:
     def write(self, items: Iterable[LayerItem]) -> Layer:
         """Add a layer of these items."""
         layer = self._blobs.write_layer(items)
-        self.adopt(layer)
+        self.apply_cached(layer)
         return layer
 
-    def adopt(self, layer: Layer) -> None:
+    def apply_cached(self, layer: Layer) -> None:
         """Add a layer that exists already; it is pulled when something needs what is in it."""
         self._layers.append(layer)
         directory = self._current()
         if directory is not None:
             self._blobs.reporter.report(Phase("extract"))
-            directory.apply(lambda root: self._apply(root, [layer]))
+            directory.apply(self._filler([layer]))
 
     def finish(self) -> None:
         """No step comes any more: what is not on disk by now is looked up in the index."""
@@ -162,24 +116,24 @@ class StageRoot:
 
         Valid until the next `write` or `run`, and not to be written to. Symlinks are not resolved yet.
         """
-        if self._directories.shared is not None:
+        if self._backend.abilities.one_root:
             return self._copy(path), ""
         if self._directory is None:
             self._directory = self._extract()
         return self._directory.directory(), path
 
-    def run(self, process: Process, stubs: Sequence[Stub] = ()) -> Layer:
+    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> Layer:
         """Extract what is there, let a process change it, add a layer of what it changed.
 
-        `stubs` are mount points that are missing; they never show in the layer. Raises ContextError for a
-        file whose name stands for a deletion.
+        `mount_points` are made where they are missing, and never show in the layer. Raises ContextError for
+        a file whose name stands for a deletion.
         """
         if self._current() is None:
             self._directory = self._extract()
         assert self._directory is not None
-        changes = self._directory.run(self._told(process), stubs)
+        changes = self._directory.run(self._told(process), mount_points)
         self._refuse_markers(changes)
-        layer = self._blobs.write_layer(self._directories.snapshots.keep(changes))
+        layer = self._blobs.write_layer(self._snapshots.keep(changes))
         self._layers.append(layer)
         return layer
 
@@ -199,7 +153,7 @@ class StageRoot:
 
     def _current(self) -> DirectoryRoot | None:
         """The directory; None where there is none yet, or where another stage has taken it since."""
-        if isinstance(self._directory, InplaceRoot) and self._directory.is_displaced:
+        if self._directory is not None and self._directory.is_lost:
             self._directory = None
             self._will_run = False
         return self._directory
@@ -217,7 +171,7 @@ class StageRoot:
 
     def _told(self, process: Process) -> Process:
         """The same process, its beginning and its end reported."""
-        is_scanned = self._directories.overlay_userxattr is None
+        is_scanned = self._backend.abilities.overlay_userxattr is None
         after = Phase("snapshot", "full" if is_scanned else "")
 
         def run(root: Path) -> None:
@@ -229,37 +183,17 @@ class StageRoot:
 
     def _extract(self) -> DirectoryRoot:
         self._blobs.reporter.report(Phase("extract", "base"))
-        if self._directories.shared is not None:
-            hash_content = self._directories.snapshots.hash_content
-            return self._directories.shared.extract(
-                lambda root: self._apply(root, self._layers), hash_content=hash_content
-            )
-        userxattr = self._directories.overlay_userxattr
-        if userxattr is None:
-            return PlainRoot.extract(
-                self._place,
-                lambda root: self._apply(root, self._layers),
-                hash_content=self._directories.snapshots.hash_content,
-            )
-        return OverlayRoot.extract(
-            self._place, lambda root: self._apply(root, self._layers), userxattr=userxattr
-        )
+        layers = self._filler(self._layers)
+        return self._backend.extract(self._place, layers, hash_content=self._snapshots.hash_content)
 
-    def _apply(self, root: Path, layers: Sequence[Layer]) -> None:
-        self._blobs.prefetch(layers)
-        shared, policy = self._directories.shared, self._directories.owner_policy
-        root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+    def _filler(self, layers: Sequence[Layer]) -> LayerFiller:
+        def fill(write: WriteLayer) -> None:
+            self._blobs.prefetch(layers)
             for layer in layers:
                 with self._blobs.open(layer) as stream:
-                    protection = shared.protection if shared is not None else None
-                    applied = apply_layer(
-                        root_fd, TarReader(stream), owner_policy=policy, protected=protection
-                    )
-                if shared is not None:
-                    shared.report(applied.losses)
-        finally:
-            os.close(root_fd)
+                    write(TarReader(stream))
+
+        return fill
 
 
 def _opener(blobs: Blobs) -> Callable[[Hashable], AbstractContextManager[BinaryIO]]:

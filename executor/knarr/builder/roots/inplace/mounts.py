@@ -1,4 +1,4 @@
-"""The mounts of a step where nothing can be mounted: things moved into their places while it runs."""
+"""The mounts of a step where nothing can be mounted: sources are moved to their targets while it runs."""
 
 import errno
 import os
@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from knarr.builder.roots.inplace.own_files import open_root
-from knarr.builder.roots.inplace.root import SharedRoot
+from knarr.builder.roots.inplace.own_files import open_root, resolve_inside
 from knarr.errors import IsolationError
 from knarr.exec.spec import Mount
 from knarr.layers.paths import name_of, parent_of
 from knarr.linux.mount_points import read_mount_points
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.paths import remove_tree, resolve_directory
+from knarr.rootfs.protection import Protection
 from knarr.rootfs.write_tree import write_tree
 
 _TMPFS_MODE = 0o1777
@@ -23,40 +23,46 @@ _ELSEWHERE = "mount it somewhere else, or use --isolation=namespace"
 
 
 @contextmanager
-def moved_in(shared: SharedRoot, mounts: Sequence[Mount]) -> Iterator[None]:
+def moved_in(
+    root: Path, mounts: Sequence[Mount], protection: Protection, aside: Path
+) -> Iterator[frozenset[str]]:
     """Have the sources at their targets until the block ends, then everything where it was.
 
-    A source is moved, or copied where it lies on another file system; what a step writes to it stays in it,
-    as it would in a mount, and nothing is read-only. An agent's socket is linked to. Raises IsolationError,
-    also where the step has moved a place, or a directory that a volume is mounted in.
+    The block gets the paths inside the root that are covered. A source is moved, or copied where it lies on
+    another file system; what a step writes to it stays in it, as it would in a mount, and nothing is
+    read-only. An agent's socket is linked to. What lies at a target waits in `aside`, which is made. Raises
+    IsolationError, also where the step has moved a place, or a directory that a volume is mounted in.
     """
-    with _volumes_stay(), ExitStack() as exits:
+    covered: set[str] = set()
+    with _volumes_stay(root), ExitStack() as exits:
         for number, mount in enumerate(mounts):
             try:
-                _Place(shared, mount, shared.aside / str(number)).fill(exits)
+                place = _Place(root, mount, protection, aside / str(number))
+                place.fill(exits)
             except OSError as error:
                 raise IsolationError(
                     f"can't put what a step mounts at {mount.target} there: {error.strerror}",
                     hint="in place a mount is a file or directory that is moved",
                 ) from error
-        yield
+            covered.add(place.path)
+        yield frozenset(covered)
 
 
 class _Place:
     """One target."""
 
-    def __init__(self, shared: SharedRoot, mount: Mount, aside: Path) -> None:
+    def __init__(self, root: Path, mount: Mount, protection: Protection, aside: Path) -> None:
         self._mount = mount
-        self._shared = shared
-        self._root = shared.root
-        self._path = shared.resolve(str(mount.target))
-        self._target = shared.root / self._path
+        self._protection = protection
+        self._root = root
+        self.path = resolve_inside(root, str(mount.target))
+        self._target = root / self.path
         self._aside = aside
 
     def fill(self, exits: ExitStack) -> None:
         """Put the source there; `exits` gets what undoes it."""
-        place = self._shared.protection.covering(self._path)
-        if place is not None and not self._path.startswith(_DEVICES):
+        place = self._protection.covering(self.path)
+        if place is not None and not self.path.startswith(_DEVICES):
             raise IsolationError(
                 f"a step can't mount at {self._mount.target}: /{place} is this container's own",
                 hint=_ELSEWHERE,
@@ -65,18 +71,17 @@ class _Place:
         for path in self._missing_parents():
             self._change(path, lambda directory, name: os.mkdir(name, 0o755, dir_fd=directory))
             exits.callback(self._undo, path, _remove_empty)
-        self._shared.covered.add(self._path)
         if os.path.lexists(self._target):
             self._aside.parent.mkdir(exist_ok=True)
-            self._change(self._path, lambda *_: _move(self._target, self._aside))
-            exits.callback(self._undo, self._path, lambda *_: _move_back(self._aside, self._target))
+            self._change(self.path, lambda *_: _move(self._target, self._aside))
+            exits.callback(self._undo, self.path, lambda *_: _move_back(self._aside, self._target))
         self._put(exits)
 
     def _refuse_to_move_what_is_kept(self) -> None:
         """Moving a directory would move, or copy and empty, the volumes mounted in it."""
-        kept = self._shared.protection.below(self._path)
-        if kept is None and self._path.startswith(_DEVICES) and os.path.lexists(self._target):
-            kept = self._path
+        kept = self._protection.below(self.path)
+        if kept is None and self.path.startswith(_DEVICES) and os.path.lexists(self._target):
+            kept = self.path
         if kept is not None:
             raise IsolationError(
                 f"a step can't mount at {self._mount.target}: /{kept} there is this container's own",
@@ -86,14 +91,14 @@ class _Place:
     def _put(self, exits: ExitStack) -> None:
         source = self._mount.source
         if source is None:
-            self._change(self._path, lambda *_: self._make_memory())
+            self._change(self.path, lambda *_: self._make_memory())
         elif stat.S_ISSOCK(source.stat().st_mode):
-            self._change(self._path, lambda directory, name: os.symlink(source, name, dir_fd=directory))
+            self._change(self.path, lambda directory, name: os.symlink(source, name, dir_fd=directory))
         else:
-            self._change(self._path, lambda *_: _move(source, self._target))
-            exits.callback(self._undo, self._path, lambda *_: _move_back(self._target, source))
+            self._change(self.path, lambda *_: _move(source, self._target))
+            exits.callback(self._undo, self.path, lambda *_: _move_back(self._target, source))
             return
-        exits.callback(self._undo, self._path, _remove)
+        exits.callback(self._undo, self.path, _remove)
 
     def _make_memory(self) -> None:
         """A directory, which is on disk here."""
@@ -102,12 +107,12 @@ class _Place:
         self._target.chmod(int(modes[0], 8) if modes else _TMPFS_MODE)
 
     def _missing_parents(self) -> list[str]:
-        above = [str(path) for path in Path(self._path).parents if str(path) != "."]
+        above = [str(path) for path in Path(self.path).parents if str(path) != "."]
         return [path for path in reversed(above) if not os.path.lexists(self._root / path)]
 
     def _change(self, path: str, change: Callable[[int, str], object]) -> None:
         """Change what a path names, without a trace in the times of its directory."""
-        with self._shared.open() as root_fd:
+        with open_root(self._root) as root_fd:
             directory = resolve_directory(root_fd, parent_of(path))
             try:
                 if directory.path != parent_of(path):
@@ -130,20 +135,25 @@ class _Place:
 
 
 @contextmanager
-def _volumes_stay() -> Iterator[None]:
-    """Raises IsolationError at the end of the block where something is mounted at another path than before.
+def _volumes_stay(root: Path) -> Iterator[None]:
+    """Raises IsolationError at the end of the block where a mount in the root is at another path than before.
 
     A directory can be renamed with volumes mounted in it, and nothing would protect them where they are then.
     """
-    before = read_mount_points()
+    before = _mounted_in(root)
     yield
-    moved = sorted(read_mount_points() - before)
+    after = _mounted_in(root)
+    moved = sorted(after - before)
     if moved:
-        gone = ", ".join(sorted(before - read_mount_points()))
+        gone = ", ".join(sorted(before - after))
         raise IsolationError(
             f"the step has moved a volume of this container, from {gone} to {', '.join(moved)}",
             hint="mount the volume somewhere else, out of the way of what the step renames",
         )
+
+
+def _mounted_in(root: Path) -> set[str]:
+    return {path for path in read_mount_points() if Path(path).is_relative_to(root)}
 
 
 def _remove(directory: int, name: str) -> None:

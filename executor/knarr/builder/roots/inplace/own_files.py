@@ -9,9 +9,11 @@ from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from knarr.errors import KnarrError, OutputError
+from knarr.layers.paths import clean
 from knarr.layers.read import open_layer
 from knarr.layers.tar_read import TarReader
 from knarr.layers.write import write_layer
+from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.paths import IMPLICIT_MODE, clear_directory
 from knarr.rootfs.protection import Protection
 from knarr.rootfs.scan import Scan, changes
@@ -39,8 +41,8 @@ def save(root: Path, protection: Protection, directory: Path) -> BinaryIO:
     return archive
 
 
-def put_back(root: Path, protection: Protection, archive: BinaryIO, look: os.stat_result) -> None:
-    """Replace what is there by the archive's content, the root's own look by `look`.
+def put_back(root: Path, protection: Protection, archive: BinaryIO, metadata: os.stat_result) -> None:
+    """Replace what is there by the archive's content, the root's own metadata by `metadata`.
 
     Raises KnarrError; then some of it may be missing.
     """
@@ -49,15 +51,15 @@ def put_back(root: Path, protection: Protection, archive: BinaryIO, look: os.sta
         archive.seek(0)
         with open_root(root) as root_fd, open_layer(archive) as reader:
             apply_layer(root_fd, TarReader(reader), owner_policy=OwnerPolicy.KEEP, protected=protection)
-            os.fchown(root_fd, look.st_uid, look.st_gid)
-            os.fchmod(root_fd, stat.S_IMODE(look.st_mode))
-            os.utime(root_fd, ns=(look.st_atime_ns, look.st_mtime_ns))
+            os.fchown(root_fd, metadata.st_uid, metadata.st_gid)
+            os.fchmod(root_fd, stat.S_IMODE(metadata.st_mode))
+            os.utime(root_fd, ns=(metadata.st_atime_ns, metadata.st_mtime_ns))
     except OSError as error:
         raise OutputError(f"can't read the container's own files: {error.strerror}") from error
 
 
 def empty(root: Path, protection: Protection) -> None:
-    """Remove all that is not protected; the root looks as a new one does. Raises OutputError."""
+    """Remove all that is not protected; the root's own metadata becomes a new one's. Raises OutputError."""
     try:
         with open_root(root) as root_fd:
             clear_directory(root_fd, "", protection.fate)
@@ -79,6 +81,12 @@ def open_root(root: Path) -> Iterator[int]:
         yield root_fd
     finally:
         os.close(root_fd)
+
+
+def resolve_inside(root: Path, path: str) -> str:
+    """A path with its symlinks followed inside the root, as entries of layers have it."""
+    with open_root(root) as root_fd, DirTree(root_fd) as tree:
+        return tree.resolve(clean(path))
 
 
 def describe_failure(error: KnarrError) -> str:

@@ -1,283 +1,176 @@
-"""The root file system of the container that the build runs in, used as a stage's directory.
+"""The root directory of the container as a stage's directory.
 
 A stage has it until another needs it. What a stage loses is on disk only: all its layers are in the store.
 """
 
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
-from knarr.builder.roots.inplace import own_files as own_root
-from knarr.builder.roots.inplace.foreign_directory import left_alone
-from knarr.builder.roots.mount_points import Stub, stubs_in
-from knarr.errors import IsolationError, KnarrError
+from knarr.builder.roots.backend import LayerFiller, Process
+from knarr.builder.roots.inplace.mounts import moved_in
+from knarr.builder.roots.inplace.working_directory import working_in
+from knarr.builder.roots.step_process import make_working_directory
+from knarr.builder.roots.unpacking import unpack_layers
+from knarr.exec.spec import Mount
 from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
-from knarr.layers.paths import clean, join, name_of, parent_of
-from knarr.linux.mount_points import read_mount_points
-from knarr.progress import Note, Reporter
+from knarr.layers.paths import is_within, join, name_of
 from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.mount_points import MountPoint, mount_points_in
 from knarr.rootfs.protection import Protection
 from knarr.rootfs.scan import Scan, changes
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.unpack import PROTECTED, Loss
+from knarr.rootfs.unpack import PROTECTED, Loss, OwnerPolicy
 
-Apply = Callable[[Path], None]
-
-_OWN_FILES = ("proc", "sys", "dev", "etc/resolv.conf", "etc/hosts", "etc/hostname")
-"""Every container has its own, and no image's are expected there."""
-_FIRST_PROCESS = 1
-"""The one that a container was started for: no shell waits for its end."""
-_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+OnHidden = Callable[[str, str], None]
+"""Gets a protected place with the path of a file that it keeps out."""
 
 
-class SharedRoot:
-    """The one root directory, lent to a stage at a time; `restore` puts back what it held before all.
-
-    Never touched: what is mounted in it, and `kept` with all below.
-    """
+class ImageFiles:
+    """The files of one image in the root directory; the stages that go on from one another share them."""
 
     def __init__(
-        self, work_dir: Path, kept: Sequence[Path], reporter: Reporter, root: Path = Path("/")
+        self, root: Path, protection: Protection, on_hidden: OnHidden, *, hash_content: bool
     ) -> None:
-        if any(path == root for path in kept):
-            raise IsolationError(
-                f"can't build in place with {root} as the build context",
-                hint="--context names a directory of its own, best a volume",
-            )
-        self.root = root
-        self.aside = work_dir / "aside"
-        """For what must be out of the way during a step."""
-        self._working_directory = Path.cwd()
-        self._work_dir = work_dir
-        self._archive: BinaryIO | None = None
-        own = [path for path in map(root.joinpath, _OWN_FILES) if os.path.lexists(path)]
-        paths = (work_dir, *kept, *own)
-        # Where links lead now: what an image makes of them is its own affair.
-        self._kept = frozenset(paths) | frozenset(Path(os.path.realpath(path)) for path in paths)
-        self._reporter = reporter
-        self._look = root.stat()
-        self._holder: InplaceRoot | None = None
-        self._reported: set[str] = set()
+        self._root = root
+        self._protection = protection
+        self._on_hidden = on_hidden
+        self._hash_content = hash_content
         self._hidden: set[str] = set()
-        """Protected places where the image under way has files."""
-        self.protection = Protection(())
-        self.hash_content = False
-        self.covered: set[str] = set()
-        """What the step under way has other things in place of, as if mounted: it does not change."""
-        self.preparations: list[Callable[[], None]] = []
-        """Called before the container's files are replaced."""
+        """Protected places where the image has files."""
 
-    def extract(self, apply: Apply, *, hash_content: bool = False) -> "InplaceRoot":
-        """Empty the directory, let `apply` fill it; whoever had it has lost it.
+    @property
+    def root(self) -> Path:
+        """Where they lie."""
+        return self._root
 
-        With `hash_content` every scan reads every file.
+    def write(self, layers: LayerFiller) -> None:
+        """Write layers on top. Raises what `apply_layer` does."""
+        unpack_layers(
+            self._root,
+            layers,
+            owner_policy=OwnerPolicy.KEEP,
+            protected=self._protection,
+            on_losses=self._note,
+        )
+
+    def tree(self, root_fd: int) -> DirTree:
+        """What the image has there, without what is protected; the caller closes it."""
+        return DirTree(root_fd, ignore=self._protection)
+
+    def scan(self, root_fd: int, covered: frozenset[str]) -> Scan:
+        """All that may belong to the image, but for paths that a step has something else in place of."""
+        leaves_out = self._protection.leaves_out
+        return Scan.take(
+            root_fd,
+            exclude=(lambda path: leaves_out(path) or is_within(path, covered)) if covered else leaves_out,
+            hash_content=self._hash_content,
+        )
+
+    def take_in(self, changed: Sequence[LayerItem]) -> list[LayerItem]:
+        """Make changes the image's; the result is without directories that the image has no part in.
+
+        Such a directory becomes the image's where a step has put something into it.
         """
-        self.vacate()
-        self.hash_content = hash_content
-        self.protection = self._protect()
-        if self._archive is None:
-            for prepare in self.preparations:
-                prepare()
-            self._archive = own_root.save(self.root, self.protection, self._work_dir)
-            self._tell_of_volumes()
-        own_root.empty(self.root, self.protection)
-        self._hidden.clear()
-        apply(self.root)
-        return self._lend()
-
-    def pass_on(self) -> "InplaceRoot":
-        """Let another stage go on from what is there now; the one that had it has lost it."""
-        self.vacate()
-        return self._lend()
-
-    def vacate(self) -> None:
-        """Take it from the stage that has it."""
-        if self._holder is not None:
-            self._holder.close()
-            self._holder = None
-
-    def restore(self) -> None:
-        """Put the container's own files back; may be called again. A failure is only reported."""
-        self.vacate()
-        if self._archive is None:
-            return
-        archive, self._archive = self._archive, None
-        try:
-            with archive, nullcontext() if _is_first() else _undisturbed():
-                own_root.put_back(self.root, self._protect(), archive, self._look)
-        except KnarrError as error:
-            self._reporter.report(Note(own_root.describe_failure(error), "warning"))
-
-    def end(self, error: BaseException | None) -> None:
-        """`restore` after a build that ended with this error, if one did.
-
-        Not where a signal ends the container's first process: the container ends with it, and soon has to.
-        """
-        if _is_first() and error is not None and not isinstance(error, Exception):
-            self.vacate()
-            if self._archive is not None:
-                self._archive.close()
-                self._archive = None
-        self.restore()
+        used = {
+            str(above)
+            for item in changed
+            if not self._protection.is_ghost(item.entry.path)
+            for above in PurePosixPath(item.entry.path).parents
+        }
+        items = [
+            item
+            for item in changed
+            if item.entry.path in used or not self._protection.is_ghost(item.entry.path)
+        ]
+        for item in items:
+            if not name_of(item.entry.path).startswith(WHITEOUT_PREFIX):
+                self._protection.describe(item.entry.path)
+        return items
 
     @contextmanager
-    def open(self) -> Iterator[int]:
-        """A descriptor of the directory, for the length of a block."""
-        with own_root.open_root(self.root) as root_fd:
-            yield root_fd
+    def step(self, working_dir: str, mounts: Sequence[Mount], aside: Path) -> Iterator[frozenset[str]]:
+        """A step has its working directory and its mounts; the paths that these cover are what comes.
 
-    def resolve(self, path: str) -> str:
-        """A path with its symlinks followed inside the root, as entries of layers have it."""
-        with self.open() as root_fd, DirTree(root_fd) as tree:
-            return tree.resolve(clean(path))
-
-    @contextmanager
-    def working_in(self, path: str) -> Iterator[None]:
-        """A step works in a directory for the length of a block.
-
-        Raises IsolationError for one that is not the image's where the step would miss files of the image,
-        or has changed something when the block ends.
+        `aside` is for what must be out of the way. Raises IsolationError.
         """
-        resolved = self.resolve(path)
-        place = self.protection.covering(resolved)
-        if place is None:
-            yield
-            return
-        hint = f"mount the volume somewhere else than at /{place}, or choose another WORKDIR"
-        reason = self._reason_against(place, resolved)
-        if reason is not None:
-            raise IsolationError(
-                f"a step can't work in {path}: /{place} is this container's own, {reason}", hint=hint
-            )
-        with left_alone(self.root / resolved, hint=hint):
-            yield
+        with working_in(self._root, working_dir, self._protection, self._hidden):
+            make_working_directory(self._root, working_dir)
+            with moved_in(self._root, mounts, self._protection, aside) as covered:
+                yield covered
 
-    def _reason_against(self, place: str, directory: str) -> str | None:
-        if _is_within(place, frozenset(_OWN_FILES)):
-            return "not the image's"
-        if place in self._hidden:
-            return "and the step would not see the files that the image has there"
-        return None if (self.root / directory).is_dir() else "and has no such directory"
-
-    def report(self, losses: Sequence[Loss]) -> None:
-        """Tell of files of the image that a protected place keeps out, once for each place."""
+    def _note(self, losses: Sequence[Loss]) -> None:
         for loss in losses:
             place = loss.what.removeprefix(PROTECTED)
-            if place == loss.what:
-                continue
-            self._hidden.add(place)
-            if place in self._reported or _is_within(place, frozenset(_OWN_FILES)):
-                continue
-            self._reported.add(place)
-            text = (
-                f"the image has /{loss.path}, but /{place} is this container's own: RUN steps don't see "
-                "the image's files there, and what they change there is lost"
-            )
-            self._reporter.report(Note(text, "warning"))
-
-    def _tell_of_volumes(self) -> None:
-        volumes = filter(None, map(self._inside, map(Path, read_mount_points())))
-        known = frozenset(filter(None, map(self._inside, self._kept)))
-        places = sorted(f"/{volume}" for volume in volumes if not _is_within(volume, known))
-        if places:
-            text = f"volumes of this container, which are no part of the image: {' '.join(places)}"
-            self._reporter.report(Note(text))
-
-    def _lend(self) -> "InplaceRoot":
-        self._holder = InplaceRoot(self, self.root)
-        return self._holder
-
-    def _protect(self) -> Protection:
-        here = None if _is_first() else self._inside(self._working_directory)
-        # The shell that started this works there, and would not find a new directory of the same name.
-        pinned = [here] if here and (self.root / here).is_dir() else []
-        return Protection(self._protected_paths(), pinned=pinned)
-
-    def _protected_paths(self) -> Iterator[str]:
-        """Paths inside the root; the mounts read anew, since volumes may come and go."""
-        for path in (*self._kept, *map(Path, read_mount_points())):
-            inside = self._inside(path)
-            if inside is not None:
-                yield inside
-
-    def _inside(self, path: Path) -> str | None:
-        """A path as one inside the root; None for the root itself, and for what lies outside."""
-        return str(path.relative_to(self.root)) if self.root in path.parents else None
+            if place != loss.what:
+                self._hidden.add(place)
+                self._on_hidden(place, loss.path)
 
 
 class InplaceRoot:
-    """The shared root in the hands of one stage."""
+    """The root directory in the hands of one stage; `lend` gives it to the next."""
 
-    def __init__(self, shared: SharedRoot, root: Path) -> None:
-        self._shared = shared
-        self._root = root
-        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._protection = shared.protection
+    def __init__(self, image: ImageFiles, lend: Callable[[ImageFiles], "InplaceRoot"]) -> None:
+        self._image = image
+        self._lend = lend
+        self._root_fd = os.open(image.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._view: DirTree | None = None
         self._scan: Scan | None = None
-        self.is_displaced = False
-        """Whether another stage has taken the directory; then nothing here may be used any more."""
+        self._covered: frozenset[str] = frozenset()
+        """What the step under way has other things in place of, as if mounted: it does not change."""
+        self._is_lost = False
 
-    def child(self, _: Path) -> "InplaceRoot":
+    @property
+    def is_lost(self) -> bool:
+        """Whether another stage has taken the directory; then nothing here may be used any more."""
+        return self._is_lost
+
+    def child(self, place: Path) -> "InplaceRoot":
         """The same directory, from now on the other stage's."""
-        return self._shared.pass_on()
+        return self._lend(self._image)
 
     def tree(self) -> Tree:
         """What the image has there now; valid until the next step."""
-        assert not self.is_displaced
+        assert not self._is_lost
         if self._view is None:
-            self._view = DirTree(self._root_fd, ignore=self._protection)
+            self._view = self._image.tree(self._root_fd)
         return self._view
 
     def directory(self) -> Path:
         """Where it lies."""
-        return self._root
+        return self._image.root
 
-    def apply(self, apply: Apply) -> None:
-        """Write a layer that is known already on top."""
+    def apply(self, fill: LayerFiller) -> None:
+        """Write layers that exist already on top."""
         self._forget()
-        apply(self._root)
+        self._image.write(fill)
 
-    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
         """Let a process loose on the directory; the result is what it changed, but for what is protected."""
-        before = self._scan or self._take(frozenset())
+        before = self._scan or self._image.scan(self._root_fd, frozenset())
         self._forget()
-        self._shared.covered.clear()
-        with stubs_in(self._root_fd, stubs):
-            process(self._root)
-        covered = frozenset(self._shared.covered)
-        after = self._take(covered)
-        items = self._of_the_image(changes(_without(before, covered), self._root_fd, after))
-        for item in items:
-            if not name_of(item.entry.path).startswith(WHITEOUT_PREFIX):
-                self._protection.describe(item.entry.path)
-        if not covered:
+        self._covered = frozenset()
+        with mount_points_in(self._root_fd, mount_points):
+            process(self._image.root)
+        after = self._image.scan(self._root_fd, self._covered)
+        items = self._image.take_in(changes(_without(before, self._covered), self._root_fd, after))
+        if not self._covered:
             self._scan = after
         return items
 
-    def _of_the_image(self, items: Sequence[LayerItem]) -> list[LayerItem]:
-        """Without directories that the image has no part in, but where a step has put something into one."""
-        used = {
-            str(above)
-            for item in items
-            if not self._protection.is_ghost(item.entry.path)
-            for above in PurePosixPath(item.entry.path).parents
-        }
-        return [
-            item
-            for item in items
-            if item.entry.path in used or not self._protection.is_ghost(item.entry.path)
-        ]
+    @contextmanager
+    def step(self, working_dir: str, mounts: Sequence[Mount], aside: Path) -> Iterator[None]:
+        """What a process that `run` has started needs around it; see `ImageFiles.step`."""
+        with self._image.step(working_dir, mounts, aside) as self._covered:
+            yield
 
     def close(self) -> None:
-        """Close what is open; the directory stays as it is."""
-        if not self.is_displaced:
+        """Close what is open; the directory stays as it is. It counts as lost then."""
+        if not self._is_lost:
             self._forget()
             os.close(self._root_fd)
-            self.is_displaced = True
+            self._is_lost = True
 
     def _forget(self) -> None:
         """Let go of what was seen before a change."""
@@ -286,14 +179,6 @@ class InplaceRoot:
             self._view.close()
             self._view = None
 
-    def _take(self, covered: frozenset[str]) -> Scan:
-        leaves_out = self._protection.leaves_out
-        return Scan.take(
-            self._root_fd,
-            exclude=(lambda path: leaves_out(path) or _is_within(path, covered)) if covered else leaves_out,
-            hash_content=self._shared.hash_content,
-        )
-
 
 def _without(scan: Scan, covered: frozenset[str]) -> Scan:
     """A scan as if it had left out these paths."""
@@ -301,33 +186,9 @@ def _without(scan: Scan, covered: frozenset[str]) -> Scan:
         return scan
     directories = {
         directory: {
-            name: record for name, record in records.items() if not _is_within(join(directory, name), covered)
+            name: record for name, record in records.items() if not is_within(join(directory, name), covered)
         }
         for directory, records in scan.directories.items()
-        if not _is_within(directory, covered)
+        if not is_within(directory, covered)
     }
     return Scan(directories, scan.digests, scan.xattrs)
-
-
-def _is_first() -> bool:
-    return os.getpid() == _FIRST_PROCESS
-
-
-def _is_within(path: str, places: frozenset[str]) -> bool:
-    while path and path not in places:
-        path = parent_of(path)
-    return bool(path)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Hold back what asks this process to end until the block is through."""
-    asked: list[int] = []
-    before = {number: signal.signal(number, lambda each, _: asked.append(each)) for number in _ENDINGS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for each in asked:
-            signal.raise_signal(each)

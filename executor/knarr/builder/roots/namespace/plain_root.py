@@ -1,39 +1,49 @@
 """A stage's directory where overlayfs is refused: one plain directory, changes found by a scan."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from knarr.builder.roots.mount_points import Stub, stubs_in
+from knarr.builder.roots.backend import LayerFiller, Process
+from knarr.builder.roots.unpacking import unpack_layers
 from knarr.layers.entry import LayerItem
 from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.mount_points import MountPoint, mount_points_in
 from knarr.rootfs.scan import Scan, changes
 from knarr.rootfs.tree import Tree
-
-Apply = Callable[[Path], None]
+from knarr.rootfs.unpack import OwnerPolicy
 
 
 class PlainRoot:
-    """The layers extracted into one directory that every step writes to."""
+    """One directory with the layers in it, which every step writes to."""
 
-    def __init__(self, root: Path, *, hash_content: bool = False) -> None:
+    def __init__(self, root: Path, *, owner_policy: OwnerPolicy, hash_content: bool = False) -> None:
         self._root = root
+        self._owner_policy = owner_policy
         self._hash_content = hash_content
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._view: DirTree | None = None
+        self._is_open = True
 
     @classmethod
-    def extract(cls, directory: Path, apply: Apply, *, hash_content: bool = False) -> "PlainRoot":
-        """Make the directory by `apply`, which writes the image's layers into it.
+    def extract(
+        cls, place: Path, layers: LayerFiller, *, owner_policy: OwnerPolicy, hash_content: bool = False
+    ) -> "PlainRoot":
+        """Make the directory below `place` with the files of the layers in it.
 
         With `hash_content`, every scan reads all files.
         """
-        root = directory / "root"
+        root = place / "root"
         root.mkdir(parents=True, mode=0o755)
-        apply(root)
-        return cls(root, hash_content=hash_content)
+        unpack_layers(root, layers, owner_policy=owner_policy)
+        return cls(root, owner_policy=owner_policy, hash_content=hash_content)
 
-    def child(self, directory: Path) -> None:
+    @property
+    def is_lost(self) -> bool:
+        """Never: it is one stage's alone."""
+        return False
+
+    def child(self, place: Path) -> None:
         """None: a child stage extracts the layers again."""
 
     def tree(self) -> Tree:
@@ -46,26 +56,28 @@ class PlainRoot:
         """Where what is there now lies."""
         return self._root
 
-    def apply(self, apply: Apply) -> None:
-        """Write a layer that is known already on top."""
+    def apply(self, fill: LayerFiller) -> None:
+        """Write layers that exist already on top."""
         self._drop_view()
-        apply(self._root)
+        unpack_layers(self._root, fill, owner_policy=self._owner_policy)
 
-    def run(self, process: Callable[[Path], None], stubs: Sequence[Stub] = ()) -> list[LayerItem]:
+    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
         """Let a process loose on the directory; the result is what it changed.
 
-        `stubs` are mount points that the image lacks.
+        `mount_points` are made where the image lacks them.
         """
         self._drop_view()
         before = self._scan()
-        with stubs_in(self._root_fd, stubs):
+        with mount_points_in(self._root_fd, mount_points):
             process(self._root)
         return changes(before, self._root_fd, self._scan())
 
     def close(self) -> None:
-        """Close what is open; the directory stays for the caller to remove."""
-        self._drop_view()
-        os.close(self._root_fd)
+        """Close what is open; the directory stays for the caller to remove. May be called again."""
+        if self._is_open:
+            self._drop_view()
+            os.close(self._root_fd)
+            self._is_open = False
 
     def _scan(self) -> Scan:
         return Scan.take(self._root_fd, hash_content=self._hash_content)

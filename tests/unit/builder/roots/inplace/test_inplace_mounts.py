@@ -2,20 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from knarr.builder.roots.inplace.container import Container
 from knarr.builder.roots.inplace.mounts import moved_in
-from knarr.builder.roots.inplace.root import SharedRoot
 from knarr.errors import IsolationError
 from knarr.exec.spec import Mount
-from knarr.progress import Event
-
-
-class _Silent:
-    def report(self, event: Event) -> None:
-        pass
+from knarr.progress import Silent
+from knarr.rootfs.protection import Protection
 
 
 @pytest.fixture
@@ -28,19 +25,26 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def shared(root: Path) -> Iterator[SharedRoot]:
+class Emptied:
     """The root with an image in it, whose file /a/old has a user's secret mounted over it in a step."""
-    shared = SharedRoot(root / "work", [root / "above/er/kept"], _Silent(), root)
 
-    def write(place: Path) -> None:
-        (place / "a").mkdir()
-        (place / "a/old").write_text("the image's")
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.container = Container(root, root / "work", [root / "above/er/kept"], Silent())
+        self.protection: Protection = self.container.make_room()
+        (root / "a").mkdir()
+        (root / "a/old").write_text("the image's")
+        (root / "work/secret").write_text("hush")
 
-    shared.extract(write)
-    (root / "work/secret").write_text("hush")
-    yield shared
-    shared.restore()
+    def mounted(self, *mounts: Mount) -> AbstractContextManager[frozenset[str]]:
+        return moved_in(self.root, mounts, self.protection, self.root / "work/aside")
+
+
+@pytest.fixture
+def emptied(root: Path) -> Iterator[Emptied]:
+    emptied = Emptied(root)
+    yield emptied
+    emptied.container.restore()
 
 
 def _mount(target: str, source: Path | None = None) -> Mount:
@@ -48,24 +52,24 @@ def _mount(target: str, source: Path | None = None) -> Mount:
 
 
 @pytest.mark.parametrize("target", ["/above", "/above/er", "/above/er/kept", "/above/er/kept/new"])
-def test_nothing_is_mounted_over_what_is_kept(shared: SharedRoot, root: Path, target: str) -> None:
-    with pytest.raises(IsolationError, match="above/er/kept"), moved_in(shared, [_mount(target)]):
+def test_nothing_is_mounted_over_what_is_kept(emptied: Emptied, root: Path, target: str) -> None:
+    with pytest.raises(IsolationError, match="above/er/kept"), emptied.mounted(_mount(target)):
         pass
     assert (root / "above/er/kept/file").read_text() == "mine"
 
 
-def test_a_device_is_not_replaced(shared: SharedRoot, root: Path) -> None:
-    with pytest.raises(IsolationError, match="/dev/null there"), moved_in(shared, [_mount("/dev/null")]):
+def test_a_device_is_not_replaced(emptied: Emptied, root: Path) -> None:
+    with pytest.raises(IsolationError, match="/dev/null there"), emptied.mounted(_mount("/dev/null")):
         pass
-    with moved_in(shared, [_mount("/dev/new")]):
+    with emptied.mounted(_mount("/dev/new")):
         assert (root / "dev/new").is_dir()
     assert os.listdir(root / "dev") == ["null"]
 
 
-def _step_with_secret(shared: SharedRoot, change: Callable[[Path], None]) -> None:
-    with moved_in(shared, [_mount("/a/old", shared.root / "work/secret")]):
-        assert (shared.root / "a/old").read_text() == "hush"
-        change(shared.root)
+def _step_with_secret(emptied: Emptied, change: Callable[[Path], None]) -> None:
+    with emptied.mounted(_mount("/a/old", emptied.root / "work/secret")):
+        assert (emptied.root / "a/old").read_text() == "hush"
+        change(emptied.root)
 
 
 def _replace_by_link(root: Path) -> None:
@@ -91,19 +95,20 @@ def _remove(root: Path) -> None:
     "change", [_replace_by_link, _replace_by_directory_elsewhere, _replace_by_file, _remove]
 )
 def test_a_step_that_replaces_a_directory_above_sends_nothing_elsewhere(
-    shared: SharedRoot, root: Path, change: Callable[[Path], None]
+    emptied: Emptied, root: Path, change: Callable[[Path], None]
 ) -> None:
     with pytest.raises(IsolationError, match="can't take away what a step had at /a/old"):
-        _step_with_secret(shared, change)
+        _step_with_secret(emptied, change)
     assert os.listdir(root / "above/er/kept") == ["file"]
     assert os.listdir(root / "b") == ["old"]
-    shared.restore()
+    emptied.container.restore()
     assert not os.path.lexists(root / "b")
 
 
-def test_all_is_where_it_was(shared: SharedRoot, root: Path) -> None:
+def test_all_is_where_it_was(emptied: Emptied, root: Path) -> None:
     mounts = [_mount("/a/old", root / "work/secret"), _mount("/new/deep/memory")]
-    with moved_in(shared, mounts):
+    with emptied.mounted(*mounts) as covered:
+        assert covered == {"a/old", "new/deep/memory"}
         (root / "new/deep/memory/file").write_text("x")
     assert (root / "a/old").read_text() == "the image's"
     assert (root / "work/secret").read_text() == "hush"

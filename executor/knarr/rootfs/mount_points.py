@@ -5,32 +5,47 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from knarr.errors import DockerfileError
-from knarr.exec.mounts import STUB_PATHS
 from knarr.layers.entry import Entry, Kind, LayerItem
 from knarr.layers.paths import clean, parent_of
 from knarr.rootfs.paths import open_parent
 from knarr.rootfs.tree import Tree
 from knarr.rootfs.unpack_metadata import Losses, MetadataWriter, OwnerPolicy
 
-Stub = tuple[str, int]
-"""A path inside the root without symlinks, with file type and mode bits."""
-
 _DIRECTORY = stat.S_IFDIR | 0o755
 _FILE = stat.S_IFREG | 0o644
 
 
-def missing_mount_point(tree: Tree, target: str, *, is_directory: bool) -> list[Stub]:
+class MountPoint(NamedTuple):
+    """A path inside the root without symlinks, with the file type and mode bits of what is made there."""
+
+    path: str
+    mode: int
+
+
+STEP_MOUNT_POINTS = (
+    MountPoint("dev", _DIRECTORY),
+    MountPoint("etc", _DIRECTORY),
+    MountPoint("etc/hosts", _FILE),
+    MountPoint("etc/resolv.conf", _FILE),
+    MountPoint("proc", _DIRECTORY),
+    MountPoint("sys", _DIRECTORY),
+)
+"""What must exist in a root for a step to see all the mounts of `exec.mounts`, parents first."""
+
+
+def missing_mount_point(tree: Tree, target: str, *, is_directory: bool) -> list[MountPoint]:
     """What has to be made for a mount at `target`, parents first; none where it is there.
 
     Raises DockerfileError where nothing can be mounted: below a file, a directory over a file.
     """
     resolved = tree.resolve(clean(target))
-    missing: list[Stub] = []
+    missing: list[MountPoint] = []
     path = resolved
     while (entry := tree.lookup(path)) is None:
-        missing.append((path, _DIRECTORY if missing or is_directory else _FILE))
+        missing.append(MountPoint(path, _DIRECTORY if missing or is_directory else _FILE))
         path = parent_of(path)
     wants_directory = bool(missing) or is_directory
     if (entry.kind is Kind.DIRECTORY) is not wants_directory:
@@ -42,14 +57,14 @@ def missing_mount_point(tree: Tree, target: str, *, is_directory: bool) -> list[
     return missing[::-1]
 
 
-def make_stub_directory(path: Path) -> None:
+def make_mount_point_directory(path: Path) -> None:
     """Make a directory with the mount points of every step, to lie below all others of an overlay."""
     path.mkdir(mode=0o755)
-    for stub in STUB_PATHS:
-        _make_at(path, stub)
+    for point in STEP_MOUNT_POINTS:
+        _make_at(path, point)
 
 
-def make_stub_layer(path: Path, stubs: Sequence[Stub], below: Tree) -> None:
+def make_mount_point_layer(path: Path, mount_points: Sequence[MountPoint], below: Tree) -> None:
     """Make a directory with mount points to lie on top of `below` in an overlay.
 
     On top, since a directory that a step has deleted or replaced would hide what lies lower. The
@@ -57,8 +72,8 @@ def make_stub_layer(path: Path, stubs: Sequence[Stub], below: Tree) -> None:
     """
     path.mkdir(mode=0o755)
     present: dict[str, Entry] = {}
-    made = {name for name, _ in stubs}
-    for name, _ in stubs:
+    made = {name for name, _ in mount_points}
+    for name, _ in mount_points:
         above = name
         while (above := parent_of(above)) and above not in made:
             entry = below.lookup(above)
@@ -66,16 +81,16 @@ def make_stub_layer(path: Path, stubs: Sequence[Stub], below: Tree) -> None:
                 present[above] = entry
     for name in sorted(present):
         (path / name).mkdir()
-    for stub in stubs:
-        _make_at(path, stub)
+    for point in mount_points:
+        _make_at(path, point)
     for name in sorted(present, reverse=True):
-        _copy_look(path / name, present[name])
+        _copy_metadata(path / name, present[name])
 
 
-def without_stubs(items: Sequence[LayerItem], stubs: Sequence[Stub]) -> list[LayerItem]:
+def without_mount_points(items: Sequence[LayerItem], mount_points: Sequence[MountPoint]) -> list[LayerItem]:
     """The changes without mount points that are as empty as they were made."""
     left = list(items)
-    for name, mode in reversed(stubs):
+    for name, mode in reversed(mount_points):
         is_used = any(item.entry.path.startswith(f"{name}/") for item in left)
         left = [
             item for item in left if is_used or item.entry.path != name or not _is_untouched(item.entry, mode)
@@ -84,26 +99,26 @@ def without_stubs(items: Sequence[LayerItem], stubs: Sequence[Stub]) -> list[Lay
 
 
 @contextmanager
-def stubs_in(root_fd: int, more: Sequence[Stub] = ()) -> Iterator[None]:
+def mount_points_in(root_fd: int, more: Sequence[MountPoint] = ()) -> Iterator[None]:
     """Add what is missing to a plain directory; afterwards remove what is still as it was made.
 
     Times of the directories that they lie in come back, so that a scan sees no difference.
     """
-    made: list[tuple[Stub, tuple[int, int]]] = []
+    made: list[tuple[MountPoint, tuple[int, int]]] = []
     try:
-        for stub in (*STUB_PATHS, *more):
-            identity = _make(root_fd, stub)
+        for point in (*STEP_MOUNT_POINTS, *more):
+            identity = _make(root_fd, point)
             if identity is not None:
-                made.append((stub, identity))
+                made.append((point, identity))
         yield
     finally:
-        for stub, identity in reversed(made):
+        for point, identity in reversed(made):
             with suppress(OSError):
-                _remove(root_fd, stub, identity)
+                _remove(root_fd, point, identity)
 
 
-def _make_at(root: Path, stub: Stub) -> None:
-    name, mode = stub
+def _make_at(root: Path, point: MountPoint) -> None:
+    name, mode = point
     if stat.S_ISDIR(mode):
         (root / name).mkdir()
     else:
@@ -111,7 +126,7 @@ def _make_at(root: Path, stub: Stub) -> None:
     (root / name).chmod(stat.S_IMODE(mode))
 
 
-def _copy_look(path: Path, entry: Entry) -> None:
+def _copy_metadata(path: Path, entry: Entry) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # An owner that can't be given was recorded in the image's directory as well.
@@ -127,9 +142,9 @@ def _is_untouched(entry: Entry, mode: int) -> bool:
     return entry.kind is Kind.FILE and entry.size == 0
 
 
-def _make(root_fd: int, stub: Stub) -> tuple[int, int] | None:
+def _make(root_fd: int, point: MountPoint) -> tuple[int, int] | None:
     """The new inode's identity; None where something is there, or nothing can be: the step does without."""
-    path, mode = stub
+    path, mode = point
     try:
         with _parent(root_fd, path) as (directory, name):
             if stat.S_ISDIR(mode):
@@ -143,8 +158,8 @@ def _make(root_fd: int, stub: Stub) -> tuple[int, int] | None:
         return None
 
 
-def _remove(root_fd: int, stub: Stub, identity: tuple[int, int]) -> None:
-    path, mode = stub
+def _remove(root_fd: int, point: MountPoint, identity: tuple[int, int]) -> None:
+    path, mode = point
     with _parent(root_fd, path) as (directory, name):
         if _identity(directory, name) != identity:
             return  # the step has put something of its own there, or a link on the way

@@ -3,17 +3,21 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
-from knarr.builder.roots.inplace import own_files as own_root
-from knarr.builder.roots.inplace.root import InplaceRoot, SharedRoot
+from knarr.builder.roots.backend import Command, WriteLayer
+from knarr.builder.roots.inplace import own_files
+from knarr.builder.roots.inplace.backend import InplaceBackend
+from knarr.builder.roots.inplace.root import InplaceRoot
 from knarr.errors import IsolationError
+from knarr.exec.spec import Mount
 from knarr.layers.entry import LayerItem
 from knarr.progress import Event, Note
-from knarr.rootfs.unpack import PROTECTED, Loss
+from knarr.rootfs.users import UserSpec
+from support.fillers import files
 
 
 class Told:
@@ -42,16 +46,10 @@ class Container:
         (self.root / "deep/volume/file").write_text("data")
         self.told = Told()
         kept = [self.root / "kept", self.root / "deep/volume", self.root / "absent"]
-        self.shared = SharedRoot(self.root / "work", kept, self.told, self.root)
+        self.backend = InplaceBackend(self.root / "work", kept, self.told, self.root)
 
     def image(self, *names: str) -> InplaceRoot:
-        return self.shared.extract(lambda root: self.write(root, names))
-
-    def write(self, root: Path, names: tuple[str, ...]) -> None:
-        for name in names:
-            self.shared.protection.describe(name)
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(name)
+        return self.backend.extract(self.root / "work", files(*names), hash_content=False)
 
     def names(self) -> list[str]:
         found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
@@ -62,7 +60,7 @@ class Container:
 def container(tmp_path: Path) -> Iterator[Container]:
     container = Container(tmp_path)
     yield container
-    container.shared.restore()
+    container.backend.close()
 
 
 def paths(items: list[LayerItem]) -> list[str]:
@@ -92,27 +90,27 @@ def test_the_containers_own_files_come_back(container: Container) -> None:
     inodes = {name: (container.root / name).stat().st_ino for name in PROTECTED_NAMES}
     root = container.image("usr/bin/tool", "bin")
     root.run(running(lambda at: (at / "more").write_text("x")))
-    container.shared.restore()
+    container.backend.close()
     assert container.names() == before
     assert (container.root / "bin/sh").read_text() == "shell"
     assert (container.root / "bin/sh").samefile(container.root / "bin/ls")
     assert (container.root / "lib").readlink() == Path("bin")
     assert (container.root / "tmp").stat().st_mode & 0o7777 == 0o1777
     assert {name: (container.root / name).stat().st_ino for name in PROTECTED_NAMES} == inodes
-    container.shared.restore()
+    container.backend.close()
     assert container.names() == before
     assert container.told.warnings == []
 
 
 def test_they_come_back_after_an_extraction_that_failed(container: Container) -> None:
-    def fail(root: Path) -> None:
-        (root / "half").write_text("x")
+    def fail(write: WriteLayer) -> None:
+        files("half")(write)
         raise ConnectionError
 
     before = container.names()
     with pytest.raises(ConnectionError):
-        container.shared.extract(fail)
-    container.shared.restore()
+        container.backend.extract(container.root / "work", fail, hash_content=False)
+    container.backend.close()
     assert container.names() == before
 
 
@@ -120,7 +118,7 @@ def test_signals_wait_until_they_are_back(container: Container, monkeypatch: pyt
     before = container.names()
     container.image("usr/bin/tool")
     seen: list[list[str]] = []
-    put_back = own_root.put_back
+    put_back = own_files.put_back
 
     def disturbed(root: Path, *arguments: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -128,10 +126,10 @@ def test_signals_wait_until_they_are_back(container: Container, monkeypatch: pyt
         os.kill(os.getpid(), signal.SIGTERM)
         assert seen == []
 
-    monkeypatch.setattr(own_root, "put_back", disturbed)
+    monkeypatch.setattr(own_files, "put_back", disturbed)
     old = signal.signal(signal.SIGTERM, lambda *_: seen.append(container.names()))
     try:
-        container.shared.restore()
+        container.backend.close()
     finally:
         signal.signal(signal.SIGTERM, old)
     assert seen == [before, before]
@@ -155,15 +153,15 @@ def test_nothing_comes_back_to_a_container_that_ends(
 ) -> None:
     container.image("bin/tool")
     monkeypatch.setattr(os, "getpid", lambda: pid)
-    container.shared.end(error)
+    container.backend.__exit__(None, error, None)
     assert sorted(os.listdir(container.root / "bin")) == names
-    container.shared.end(None)
+    container.backend.__exit__(None, None, None)
     assert sorted(os.listdir(container.root / "bin")) == names
 
 
-def test_preparations_are_made_once_and_before(container: Container) -> None:
+def test_what_is_asked_for_is_done_once_before_the_takeover(container: Container) -> None:
     seen: list[bool] = []
-    container.shared.preparations.append(lambda: seen.append((container.root / "bin/sh").exists()))
+    container.backend.before_takeover(lambda: seen.append((container.root / "bin/sh").exists()))
     container.image("a")
     container.image("b")
     assert seen == [True]
@@ -172,8 +170,8 @@ def test_preparations_are_made_once_and_before(container: Container) -> None:
 def test_a_stage_that_needs_it_takes_it_from_the_one_that_has_it(container: Container) -> None:
     first = container.image("first")
     second = container.image("second")
-    assert first.is_displaced
-    assert not second.is_displaced
+    assert first.is_lost
+    assert not second.is_lost
     assert second.tree().children("") == ["second"]
     assert not (container.root / "first").exists()
 
@@ -181,7 +179,7 @@ def test_a_stage_that_needs_it_takes_it_from_the_one_that_has_it(container: Cont
 def test_a_child_goes_on_from_what_is_there(container: Container) -> None:
     parent = container.image("file")
     child = parent.child(container.root / "work/child")
-    assert parent.is_displaced
+    assert parent.is_lost
     assert child.tree().lookup("file") is not None
 
 
@@ -226,7 +224,7 @@ def test_a_directory_that_the_image_lacks_is_no_change(container: Container) -> 
 def test_a_known_layer_is_no_change_of_the_next_step(container: Container) -> None:
     root = container.image("a")
     root.run(lambda _: None)
-    root.apply(lambda at: container.write(at, ("b",)))
+    root.apply(files("b"))
     assert root.tree().lookup("b") is not None
     assert paths(root.run(running(lambda at: (at / "c").write_text("x")))) == ["c"]
 
@@ -247,35 +245,34 @@ def test_the_working_directory_stays_the_same_directory(
     monkeypatch.chdir(here)
     inode = here.stat().st_ino
     container = Container(tmp_path / "other")
-    shared = SharedRoot(container.root / "work", [], container.told, tmp_path / "root")
-    root = shared.extract(running(lambda at: (at / "deep/file").write_text("x")))
-    shared.protection.describe("deep/file")
+    backend = InplaceBackend(container.root / "work", [], container.told, tmp_path / "root")
+    root = backend.extract(tmp_path, files("deep/file"), hash_content=False)
     assert list(here.iterdir()) == []
     assert root.tree().children("deep") == ["file"]
-    shared.restore()
+    backend.close()
     assert here.stat().st_ino == inode
     assert Path("script").read_text() == "mine"
 
 
 def test_the_root_can_be_no_context(container: Container) -> None:
     with pytest.raises(IsolationError, match="as the build context"):
-        SharedRoot(container.root / "work", [container.root], container.told, container.root)
+        InplaceBackend(container.root / "work", [container.root], container.told, container.root)
 
 
-def working(container: Container, path: str, script: Callable[[Path], object] = lambda _: None) -> None:
-    with container.shared.working_in(path):
-        script(container.root)
+def working(root: InplaceRoot, path: str, script: Callable[[Path], object] = lambda _: None) -> None:
+    with root.step(path, (), root.directory() / "work/aside"):
+        script(root.directory())
 
 
 def test_a_step_may_stand_in_a_volume(container: Container) -> None:
-    container.image("a")
+    root = container.image("a")
     (container.root / "link").symlink_to("deep")
     for path in ("/", "/deep", "/not/there", "/deep/volume", "/link/volume"):
-        working(container, path, lambda root: (root / "new").touch())
+        working(root, path, lambda root: (root / "new").touch())
 
 
 def test_what_it_changes_in_the_volume_it_stands_in_is_an_error(container: Container) -> None:
-    container.image("a")
+    root = container.image("a")
     volume = container.root / "deep/volume"
 
     def change(_: object) -> None:
@@ -285,36 +282,68 @@ def test_what_it_changes_in_the_volume_it_stands_in_is_an_error(container: Conta
             (volume / name).touch()
 
     with pytest.raises(IsolationError, match=r"changed file, in/side/x, in/y and 1 more in .*/deep/volume"):
-        working(container, "/deep/volume", change)
+        working(root, "/deep/volume", change)
 
 
 def test_a_step_can_not_work_where_a_volume_hides_files_of_the_image(container: Container) -> None:
-    container.image("a")
-    container.shared.report([Loss(f"{PROTECTED}deep/volume", "deep/volume/x", 1)])
+    root = container.image("a", "deep/volume/x")
     refused = "/deep/volume is this container's own, and the step would not see the files"
     with pytest.raises(IsolationError, match=refused):
-        working(container, "/deep/volume")
-    container.image("b")
-    working(container, "/deep/volume")
+        working(root, "/deep/volume")
+    root = container.image("b")
+    working(root, "/deep/volume")
 
 
 def test_nor_in_a_directory_that_a_volume_lacks(container: Container) -> None:
-    container.image("a")
+    root = container.image("a")
     with pytest.raises(IsolationError, match="/deep/volume is this container's own, and has no such"):
-        working(container, "/deep/volume/below")
+        working(root, "/deep/volume/below")
     with pytest.raises(IsolationError, match="/etc/hosts is this container's own, not the image's"):
-        working(container, "/etc/hosts")
+        working(root, "/etc/hosts")
     assert not (container.root / "deep/volume/below").exists()
 
 
-def test_files_of_an_image_in_a_volume_are_told_once(container: Container) -> None:
-    losses = [
-        Loss(f"{PROTECTED}deep/volume", "deep/volume/x", 3),
-        Loss(f"{PROTECTED}dev", "dev/console", 1),
-        Loss(f"{PROTECTED}etc/hosts", "etc/hosts", 1),
-        Loss("a char device", "x", 1),
-    ]
-    container.shared.report(losses)
-    container.shared.report(losses)
-    assert len(container.told.warnings) == 1
-    assert "/deep/volume is this container's own" in container.told.warnings[0]
+def test_a_hidden_file_of_the_image_is_warned_of_once_for_each_place(container: Container) -> None:
+    for _ in range(2):
+        container.image("deep/volume/x", "deep/volume/y", "etc/hosts", "kept/z")
+    volume, kept = container.told.warnings
+    assert volume.startswith("the image has /deep/volume/x, but /deep/volume is this container's own")
+    assert kept.startswith("the image has /kept/z, but /kept is this container's own")
+
+
+def test_what_a_step_mounts_is_no_change(container: Container) -> None:
+    root = container.image("etc/passwd", "tmp/mine")
+    source = container.root / "work/source"
+    source.mkdir()
+    mount = Mount(PurePosixPath("/tmp"), source)
+
+    def process(at: Path) -> None:
+        with root.step("/", (mount,), at / "work/aside"):
+            (at / "tmp/new").touch()
+            (at / "made").touch()
+
+    assert paths(root.run(process)) == ["made"]
+    assert (source / "new").exists()
+    assert os.listdir(container.root / "tmp") == ["mine"]
+    assert paths(root.run(running(lambda at: (at / "tmp/mine").unlink()))) == ["tmp", "tmp/.wh.mine"]
+
+
+def test_a_step_without_a_network_is_refused(container: Container) -> None:
+    root = container.image("a")
+    user = UserSpec(uid=0, gid=0, supplementary_gids=(), home="/root")
+    command = Command(("/a",), {}, "/", user, network="none")
+    with pytest.raises(IsolationError, match="--network=none can't be run in place"):
+        container.backend.run(root.directory(), command)
+
+
+def test_only_what_no_step_can_replace_is_trusted(container: Container) -> None:
+    assert container.backend.trusts(None)
+    assert container.backend.trusts(Path("/knarr/bin/git"))
+    assert not container.backend.trusts(Path("/usr/bin/git"))
+
+
+def test_a_claim_takes_it_from_the_stage_that_has_it(container: Container) -> None:
+    root = container.image("a")
+    container.backend.claim()
+    assert root.is_lost
+    assert (container.root / "a").exists()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from knarr.builder.roots.mount_points import make_stub_layer, missing_mount_point, stubs_in
 from knarr.errors import DockerfileError
 from knarr.rootfs.dir_tree import DirTree
+from knarr.rootfs.mount_points import MountPoint, make_mount_point_layer, missing_mount_point, mount_points_in
 from knarr.rootfs.scan import Scan, changes
 
 DIRECTORY, FILE = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644
@@ -28,13 +28,21 @@ def root(tmp_path: Path) -> Path:
     [
         ("/etc", True, []),
         ("/etc/passwd", False, []),
-        ("/new", True, [("new", DIRECTORY)]),
-        ("/new/deep", False, [("new", DIRECTORY), ("new/deep", FILE)]),
-        ("/link/x", True, [("etc/x", DIRECTORY)]),
-        ("/dangling/x", True, [("made", DIRECTORY), ("made/later", DIRECTORY), ("made/later/x", DIRECTORY)]),
+        ("/new", True, [MountPoint("new", DIRECTORY)]),
+        ("/new/deep", False, [MountPoint("new", DIRECTORY), MountPoint("new/deep", FILE)]),
+        ("/link/x", True, [MountPoint("etc/x", DIRECTORY)]),
+        (
+            "/dangling/x",
+            True,
+            [
+                MountPoint("made", DIRECTORY),
+                MountPoint("made/later", DIRECTORY),
+                MountPoint("made/later/x", DIRECTORY),
+            ],
+        ),
     ],
 )
-def test_missing(root: Path, target: str, missing: list[tuple[str, int]], is_directory: bool) -> None:  # noqa: FBT001
+def test_missing(root: Path, target: str, missing: list[MountPoint], is_directory: bool) -> None:  # noqa: FBT001
     descriptor = os.open(root, os.O_RDONLY)
     with DirTree(descriptor) as tree:
         assert missing_mount_point(tree, target, is_directory=is_directory) == missing
@@ -55,7 +63,7 @@ def test_plain_directory_shows_nothing(root: Path) -> None:
     descriptor = os.open(root, os.O_RDONLY)
     before = Scan.take(descriptor)
     times = (root / "etc").stat().st_mtime_ns
-    with stubs_in(descriptor, [("etc/x", DIRECTORY), ("etc/x/file", FILE)]):
+    with mount_points_in(descriptor, [MountPoint("etc/x", DIRECTORY), MountPoint("etc/x/file", FILE)]):
         assert (root / "etc/x/file").is_file()
         assert (root / "proc").is_dir()
     assert changes(before, descriptor, Scan.take(descriptor)) == []
@@ -63,12 +71,20 @@ def test_plain_directory_shows_nothing(root: Path) -> None:
     os.close(descriptor)
 
 
-def test_what_a_step_puts_in_place_of_a_stub_stays(root: Path, tmp_path: Path) -> None:
+def test_what_a_step_puts_in_place_of_a_mount_point_stays(root: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     (outside / "x").mkdir(parents=True)
     (root / "other/x").mkdir(parents=True)
     descriptor = os.open(root, os.O_RDONLY)
-    with stubs_in(descriptor, [("a", DIRECTORY), ("a/x", DIRECTORY), ("b", DIRECTORY), ("c", FILE)]):
+    with mount_points_in(
+        descriptor,
+        [
+            MountPoint("a", DIRECTORY),
+            MountPoint("a/x", DIRECTORY),
+            MountPoint("b", DIRECTORY),
+            MountPoint("c", FILE),
+        ],
+    ):
         (root / "a").rename(root / "moved")
         (root / "a").symlink_to("other")
         (root / "b").rmdir()
@@ -81,12 +97,14 @@ def test_what_a_step_puts_in_place_of_a_stub_stays(root: Path, tmp_path: Path) -
     os.close(descriptor)
 
 
-def test_layer_of_stubs_looks_as_what_it_covers(root: Path, tmp_path: Path) -> None:
+def test_layer_of_mount_points_looks_as_what_it_covers(root: Path, tmp_path: Path) -> None:
     (root / "etc").chmod(0o711)
     os.utime(root / "etc", ns=(1, 5_000_000_000))
     descriptor = os.open(root, os.O_RDONLY)
     with DirTree(descriptor) as tree:
-        make_stub_layer(tmp_path / "layer", [("etc/x", DIRECTORY), ("etc/x/f", FILE)], tree)
+        make_mount_point_layer(
+            tmp_path / "layer", [MountPoint("etc/x", DIRECTORY), MountPoint("etc/x/f", FILE)], tree
+        )
     os.close(descriptor)
     facts = (tmp_path / "layer/etc").stat()
     assert (stat.S_IMODE(facts.st_mode), facts.st_mtime_ns) == (0o711, 5_000_000_000)
