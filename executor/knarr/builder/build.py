@@ -39,9 +39,9 @@ from knarr.images.base_images import BaseImages
 from knarr.images.blobs import Blobs
 from knarr.images.image import FinishedImage, Image, Layer
 from knarr.images.layer_rules import LayerRules
-from knarr.images.local_base_cache import BaseCache
-from knarr.images.pusher import Publisher
-from knarr.images.squash import LayerMerge
+from knarr.images.local_base_cache import LocalBaseCache
+from knarr.images.pusher import Pusher
+from knarr.images.squash import Squash
 from knarr.images.store import Store
 from knarr.layers.tar_read import read_members
 from knarr.oci.digest import Digest
@@ -83,7 +83,7 @@ def build_image(
         sandbox.prepare(load_code)
         sandbox.prepare(client.prepare)
         blobs, build = _open(request, dockerfile, sandbox, client, reporter, exits)
-        publisher = exits.enter_context(Publisher(client, request.outputs.pushed_to, blobs))
+        publisher = exits.enter_context(Pusher(client, request.outputs.pushed_to, blobs))
         publisher.check()
         cache = _open_cache(request, client, blobs, exits)
         image = FinishedImage.of(build.run(publisher, cache, on_plan), request.outputs.form)
@@ -137,24 +137,26 @@ def _open(
 ) -> tuple[Blobs, "Build"]:
     """What a build works with; `exits` closes it."""
     rules = LayerRules(request.outputs.form.compression, request.epoch_s)
-    near = _near(request, client)
-    blobs = Blobs(Store.create(request.work_dir / "store", durable=False), client, rules, near=near)
+    local_bases = _local_bases(request, client)
+    blobs = Blobs(
+        Store.create(request.work_dir / "store", durable=False), client, rules, local_bases=local_bases
+    )
     exits.callback(blobs.close)
     git = request.git if sandbox.trusts(request.git.path) else GitProgram()
     auth = RemoteAuth(request.credentials.secrets)
     remotes = RemoteSources(client, git, request.work_dir, auth=auth)
-    bases = BaseImages(client, reporter, near)
+    bases = BaseImages(client, reporter, local_bases)
     build = Build(request, dockerfile, sandbox, blobs, bases, remotes, reporter)
     exits.callback(build.close)
     return blobs, build
 
 
-def _near(request: BuildRequest, client: Client) -> BaseCache | None:
+def _local_bases(request: BuildRequest, client: Client) -> LocalBaseCache | None:
     """The base images that a warmer has put on this machine."""
     cache = request.cache
     if cache is None or cache.base_directory is None:
         return None
-    return BaseCache(
+    return LocalBaseCache(
         cache.base_directory,
         client.reporter,
         ttl_s=cache.ttl_s,
@@ -182,7 +184,7 @@ def _built(image: FinishedImage) -> ImageBuilt:
     )
 
 
-def _write_outputs(request: BuildRequest, image: FinishedImage, blobs: Blobs, publisher: Publisher) -> None:
+def _write_outputs(request: BuildRequest, image: FinishedImage, blobs: Blobs, publisher: Pusher) -> None:
     outputs = request.outputs
     if outputs.need_all_layers:
         blobs.ensure(image.layers)
@@ -259,7 +261,7 @@ class Build:
 
     def run(
         self,
-        publisher: Publisher,
+        publisher: Pusher,
         cache: LayerCache | None,
         on_plan: Callable[[Sequence[str]], None] | None = None,
     ) -> Image:
@@ -325,7 +327,7 @@ class Build:
             return image
         place = self._request.work_dir / "merge"
         below = StageRoot(place, self._blobs, self._directories, image.layers[:kept])
-        merge = LayerMerge(below.spool, below.tree)
+        merge = Squash(below.spool, below.tree)
         for layer in own:
             with self._blobs.open(layer) as stream:
                 merge.add(read_members(stream), layer)

@@ -14,7 +14,7 @@ from knarr.progress import Note, Pushing
 from knarr.registry.attempts import attempt
 from knarr.registry.client import Client
 from knarr.registry.copy import copy_image
-from knarr.registry.members import Member, read_members
+from knarr.registry.members import Member, resolve_members
 from knarr.registry.push import check_push, put_manifest
 
 
@@ -35,7 +35,7 @@ def push_index(client: Client, request: IndexRequest) -> Descriptor:
     Raises UsageError for images that do not go together, RegistryError, CorruptError; a tag that was not
     reached by then is as it was.
     """
-    found = [read_members(client, image) for image in request.images]
+    found = [resolve_members(client, image) for image in request.images]
     members = join(member for each in found for member in each.members)
     for member in members:
         client.reporter.report(Note(f"{member.descriptor.platform}: {member.reference}"))

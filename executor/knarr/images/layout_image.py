@@ -1,9 +1,9 @@
 """An image read from an OCI image layout on disk (image-spec image-layout.md)."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
-from knarr.builder.request.contexts import LayoutContext
 from knarr.errors import ContextError, CorruptError
 from knarr.images.base_images import image_of
 from knarr.images.image import Image
@@ -19,28 +19,33 @@ _MAX_DEPTH = 8
 _CHUNK_BYTES = 1024 * 1024
 
 
-def read_layout_image(context: LayoutContext, platform: Platform, store: Store) -> Image:
+def read_layout_image(
+    path: Path, platform: Platform, store: Store, *, tag: str | None = None, digest: Digest | None = None
+) -> Image:
     """The image of a layout that suits a platform; its layers are copied to `store`, verified.
 
-    Raises ContextError where there is no such image, CorruptError where the layout is damaged.
+    `digest` names the image, else `tag` does; with neither it is `latest`, or the only one. Raises
+    ContextError where there is no such image, CorruptError where the layout is damaged.
     """
     try:
-        return _Layout(context, platform).read(store)
+        return _Layout(path, platform, tag, digest).read(store)
     except OSError as error:
-        raise ContextError(f"can't read the OCI layout {context.path}: {error.strerror}") from error
+        raise ContextError(f"can't read the OCI layout {path}: {error.strerror}") from error
 
 
 class _Layout:
-    def __init__(self, context: LayoutContext, platform: Platform) -> None:
-        self._context = context
+    def __init__(self, path: Path, platform: Platform, tag: str | None, digest: Digest | None) -> None:
+        self._path = path
         self._platform = platform
-        self._blobs = Store(context.path, durable=False)
+        self._tag = tag
+        self._digest = digest
+        self._blobs = Store(path, durable=False)
 
     def read(self, store: Store) -> Image:
         manifest = self._manifest(self._start(), _MAX_DEPTH)
         config = ImageConfig.parse(self._blob(manifest.config.digest))
         if len(config.diff_ids) != len(manifest.layers):
-            raise CorruptError(f"{self._context.path}: manifest and config have different numbers of layers")
+            raise CorruptError(f"{self._path}: manifest and config have different numbers of layers")
         for layer in manifest.layers:
             if not store.has(layer.digest):
                 with self._open(layer.digest) as source, store.writer(layer) as copy:
@@ -50,21 +55,21 @@ class _Layout:
 
     def _start(self) -> Digest:
         """The digest of the image that the context names, which may be an index."""
-        if self._context.digest is not None:
-            return self._context.digest
-        with (self._context.path / "index.json").open("rb") as file:
+        if self._digest is not None:
+            return self._digest
+        with (self._path / "index.json").open("rb") as file:
             index = parse_manifest(file.read(MAX_MANIFEST_BYTES + 1), media_types.OCI_INDEX)
         if not isinstance(index, Index):
-            raise CorruptError(f"{self._context.path}: index.json is no index")
-        tag = self._context.tag or "latest"
+            raise CorruptError(f"{self._path}: index.json is no index")
+        tag = self._tag or "latest"
         found = [each for each in index.manifests if each.annotations.get(_REF_NAME) == tag]
-        if not found and self._context.tag is None and len(index.manifests) == 1:
+        if not found and self._tag is None and len(index.manifests) == 1:
             found = list(index.manifests)
         if not found:
             names = (each.annotations.get(_REF_NAME) for each in index.manifests)
             tags = sorted(name for name in names if name)
             raise ContextError(
-                f"the OCI layout {self._context.path} has no image {tag}",
+                f"the OCI layout {self._path} has no image {tag}",
                 hint=f"it has {', '.join(tags)}"
                 if tags
                 else "name it by digest: oci-layout://PATH@sha256:...",
@@ -77,7 +82,7 @@ class _Layout:
             return value
         suitable = _best(value.manifests, self._platform)
         if suitable is None or depth == 0:
-            raise ContextError(f"the OCI layout {self._context.path} has no image for {self._platform}")
+            raise ContextError(f"the OCI layout {self._path} has no image for {self._platform}")
         return self._manifest(suitable.digest, depth - 1)
 
     def _blob(self, digest: Digest) -> bytes:
@@ -88,7 +93,7 @@ class _Layout:
         try:
             return self._blobs.open(digest)
         except FileNotFoundError as error:
-            raise CorruptError(f"the OCI layout {self._context.path} lacks the blob {digest}") from error
+            raise CorruptError(f"the OCI layout {self._path} lacks the blob {digest}") from error
 
 
 def _best(manifests: Iterable[Descriptor], platform: Platform) -> Descriptor | None:

@@ -22,7 +22,7 @@ WAIT_S = 60.0
 _POLL_S = 0.2
 
 
-class BaseCache:
+class LocalBaseCache:
     """A directory of OCI layouts, each named like the digest of its image; nothing is written to it.
 
     An entry counts for `ttl_s` after its directory was made. What is damaged is told once, then passed over.

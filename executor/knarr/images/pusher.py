@@ -19,7 +19,7 @@ from knarr.registry.push import BlobUnknownError, check_push, push_image, put_ma
 from knarr.registry.uploader import BlobUploader
 
 
-class Publisher:
+class Pusher:
     """Uploads to every destination's repository; leaving `with` by an exception gives waiting uploads up."""
 
     def __init__(self, client: Client, destinations: Sequence[Reference], blobs: Blobs) -> None:

@@ -7,7 +7,7 @@ import pytest
 from knarr.errors import RegistryError
 from knarr.images.blobs import Blobs
 from knarr.images.image import FinishedImage, Image, Layer
-from knarr.images.pusher import Publisher
+from knarr.images.pusher import Pusher
 from knarr.images.store import Store
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
@@ -59,7 +59,7 @@ def _push(
         names = [Reference.parse(f"{served.host}/a:{tag}") for tag in ("1", "2")]
         with Client(policy=policy, rules=rules, sleep=waited.append) as client:
             blobs = Blobs(store, client)
-            with Publisher(client, names, blobs) as publisher:
+            with Pusher(client, names, blobs) as publisher:
                 publisher.check()
                 publisher.finish(image)
             blobs.close()

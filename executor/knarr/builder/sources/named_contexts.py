@@ -81,8 +81,8 @@ class NamedContexts:
         match context:
             case ImageContext(name):
                 return self._bases.get(name, platform)
-            case LayoutContext():
-                return read_layout_image(context, platform, self._blobs.store)
+            case LayoutContext(path, tag, digest):
+                return read_layout_image(path, platform, self._blobs.store, tag=tag, digest=digest)
             case DirectoryContext():
                 return self._pack(self._directory(context), platform)
 
