@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from knarr.builder.cache.layer_cache import LayerCache
 from knarr.builder.cache.settings import open_cache
@@ -18,7 +19,7 @@ from knarr.builder.plan.dry_run import Forecast
 from knarr.builder.plan.plan import BuildPlan
 from knarr.builder.plan.stage import Settings, StageBuild, located
 from knarr.builder.request.epoch import source_date_epoch
-from knarr.builder.request.request import BuildRequest
+from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.builder.roots.isolation import Sandbox, enter_sandbox
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.stage_runner import StageRunner
@@ -83,14 +84,17 @@ def build_image(
         sandbox.prepare(load_code)
         sandbox.prepare(client.prepare)
         blobs, build = _open(request, dockerfile, sandbox, client, reporter, exits)
-        publisher = exits.enter_context(Pusher(client, request.outputs.pushed_to, blobs))
-        publisher.check()
+        pusher = exits.enter_context(Pusher(client, request.outputs.pushed_to))
+        pusher.check()
         cache = _open_cache(request, client, blobs, exits)
-        image = FinishedImage.of(build.run(publisher, cache, on_plan), request.outputs.form)
+        made = build.run(pusher, cache, on_plan)
+        image = FinishedImage.of(made, blobs.open_packed, request.outputs.form)
         reporter.report(_built(image))
         build.close()
         sandbox.close()  # before outputs are written to what may be the container's own directories
-        _write_outputs(request, image, blobs, publisher)
+        if request.outputs.need_all_layers:
+            blobs.ensure(made.layers)
+        _write_outputs(request.outputs, image, pusher)
         result = BuildResult(
             image.descriptor,
             request.outputs.destinations,
@@ -175,24 +179,20 @@ def _open_cache(request: BuildRequest, client: Client, blobs: Blobs, exits: Exit
 
 
 def _built(image: FinishedImage) -> ImageBuilt:
-    layers = (layer.descriptor for layer in image.layers)
     return ImageBuilt(
         str(image.descriptor.digest),
         str(image.config_digest),
         str(image.descriptor.platform),
-        tuple(BuiltLayer(str(layer.digest), layer.size_bytes) for layer in layers),
+        tuple(BuiltLayer(str(layer.digest), layer.size_bytes) for layer in image.manifest.layers),
     )
 
 
-def _write_outputs(request: BuildRequest, image: FinishedImage, blobs: Blobs, publisher: Pusher) -> None:
-    outputs = request.outputs
-    if outputs.need_all_layers:
-        blobs.ensure(image.layers)
+def _write_outputs(outputs: Outputs, image: FinishedImage, pusher: Pusher) -> None:
     if outputs.oci_layout_path is not None:
-        write_layout(outputs.oci_layout_path, image, blobs.store, outputs.destinations)
+        write_layout(outputs.oci_layout_path, image, outputs.destinations)
     if outputs.tar_path is not None:
-        write_tarball(outputs.tar_path, image, blobs.store, outputs.destinations)
-    publisher.finish(image)
+        write_tarball(outputs.tar_path, image, outputs.destinations)
+    pusher.put(image, outputs.pushed_to)
 
 
 class Build:
@@ -261,11 +261,11 @@ class Build:
 
     def run(
         self,
-        publisher: Pusher,
+        pusher: Pusher,
         cache: LayerCache | None,
         on_plan: Callable[[Sequence[str]], None] | None = None,
     ) -> Image:
-        """Build what the target needs; the result is the target's image. Its layers go to the publisher."""
+        """Build what the target needs; the result is the target's image. Its layers go to the pusher."""
         stages = self.stages()
         if cache is None:
             self._check_isolation(stages)
@@ -280,7 +280,7 @@ class Build:
         def publish(layer: Layer) -> None:
             self._request.outputs.form.layer_type(layer.descriptor.media_type)  # or fail now
             if layer.origin is not None or not self._request.single_snapshot:
-                publisher.submit(layer)
+                pusher.submit(layer, partial(self._blobs.open_packed, layer))
 
         for other in self._plan.targets[1:]:
             runner.build(other.index)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from knarr.builder.cache.backends import OpenLayer
 from knarr.builder.cache.entry import CacheEntry
 from knarr.builder.cache.keys import base_key, state_key, step_key
 from knarr.builder.cache.layer_cache import LayerCache, Verdict
@@ -16,7 +15,7 @@ from knarr.builder.cache.source_keys import (
     stage_paths_key,
 )
 from knarr.builder.plan.layer_step import Inputs, LayerStep, SourceKeys, UnknownInputsError
-from knarr.images.image import Image, Layer
+from knarr.images.image import Image, Layer, OpenLayer
 from knarr.rootfs.copy import CopyRequest
 from knarr.rootfs.tree import Tree
 

@@ -4,11 +4,10 @@ import threading
 import time
 from typing import BinaryIO
 
-from knarr.builder.cache.backends import OpenLayer
 from knarr.builder.cache.entry import CacheEntry
 from knarr.builder.cache.writer import CacheWriter
 from knarr.errors import RegistryError
-from knarr.images.image import Layer
+from knarr.images.image import Layer, OpenLayer
 from knarr.progress import Event, Note
 
 
