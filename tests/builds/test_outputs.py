@@ -152,6 +152,16 @@ def test_layout_into_a_layout_replaces_the_index(builds: Builds) -> None:
     assert json.loads(_output("skopeo", "inspect", f"oci:{layout}:2"))["Digest"] == entry["digest"]
 
 
+def test_layout_that_a_killed_build_left_is_healed(builds: Builds) -> None:
+    layout = builds.place / "layout"
+    (layout / "blobs/sha256").mkdir(parents=True)
+    (layout / "ingest").mkdir()
+    (layout / "ingest/tmpk1ll3d").write_bytes(b"a part of a blob")
+    result = builds.build("FROM busybox\n", "--no-push", "--oci-layout-path", str(layout))
+    assert sorted(path.name for path in layout.iterdir()) == ["blobs", "index.json", "oci-layout"]
+    assert json.loads(_output("skopeo", "inspect", f"oci:{layout}:latest"))["Digest"] == result.output.strip()
+
+
 def test_directory_of_other_things_is_refused(builds: Builds) -> None:
     directory = builds.place / "precious"
     directory.mkdir()

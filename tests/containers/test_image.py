@@ -31,7 +31,7 @@ FOREIGN_PATHS = (
 LATE_MODULES = """
 import json, sys
 sys.path.append("/knarr/app")
-from knarr.cli.preload import load_everything
+from knarr.builder.roots.inplace.preload import load_everything
 from knarr.cli.main import run
 run(["build", "--help"])
 load_everything()

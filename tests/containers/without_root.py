@@ -14,7 +14,7 @@ import sys
 
 sys.path.append("/knarr/app")
 
-from knarr.cli.preload import load_everything
+from knarr.builder.roots.inplace.preload import load_everything
 
 FOREIGN = "/lib/x86_64-linux-gnu/libnss_foreign.so.2"
 PLANTED = {

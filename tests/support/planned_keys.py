@@ -5,28 +5,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from knarr.builder.build import Build
-from knarr.builder.cache.backends import LayoutBackend
+from knarr.builder.cache.decisions import decide
+from knarr.builder.cache.input_keys import InputKeys
 from knarr.builder.cache.layer_cache import LayerCache
+from knarr.builder.cache.step_cache import StepCache
+from knarr.builder.cache.stores import LayoutStore
+from knarr.builder.plan.resolve import resolve
+from knarr.builder.plan.source import DockerfileSource
 from knarr.builder.request.cache_settings import CacheRules, CacheSettings
 from knarr.builder.request.contexts import ContextKey, LayoutContext, NamedContext
-from knarr.builder.request.git_program import GitProgram
 from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.builder.request.snapshot_rules import SnapshotRules
-from knarr.builder.roots.isolation import Sandbox
-from knarr.builder.roots.stage_root import Directories
-from knarr.builder.sources.remote import RemoteSources
+from knarr.builder.roots.none import NoBackend
+from knarr.builder.run.tools import base_parts, open_tools
+from knarr.builder.sources.context import read_ignore_patterns
 from knarr.dockerfile.language.parser import parse
-from knarr.exec.probe import probe
-from knarr.images.base_images import BaseImages
 from knarr.images.blobs import Blobs
 from knarr.images.form import ImageForm
-from knarr.images.layer_rules import LayerRules
-from knarr.images.store import Store
 from knarr.oci.platform import Platform
 from knarr.progress import Silent
 from knarr.registry.client import Client
-from knarr.rootfs.unpack import OwnerPolicy
 from support.image_layout import Member, PlatformImage, write_layout, write_tar
 
 AMD64 = Platform.parse("linux/amd64")
@@ -54,16 +52,20 @@ class PlannedBuild:
         request = self._request(work)
         with ExitStack() as exits:
             client = exits.enter_context(Client())
-            rules = LayerRules(self.form.compression, self.epoch_s)
-            blobs = Blobs(Store.create(work / "store", durable=False), client, rules)
-            exits.callback(blobs.close)
-            cache = _Asked(blobs, work / "cache", self.platform)
-            sandbox = Sandbox(probe("none"), Directories(None, OwnerPolicy.KEEP), None, None, None)
-            remotes = RemoteSources(client, GitProgram(), work)
-            bases, parsed = BaseImages(client, Silent()), parse(self.dockerfile.encode(), file="Dockerfile")
-            build = Build(request, parsed, sandbox, blobs, bases, remotes, Silent())
-            exits.callback(build.close)
-            build.plan(build.stages(), cache)
+            source = DockerfileSource(
+                parse(self.dockerfile.encode(), file="Dockerfile"),
+                read_ignore_patterns(request.dockerfile, request.context),
+                self.epoch_s,
+            )
+            reporter, backend = Silent(), NoBackend()
+            tools = exits.enter_context(open_tools(request, source, backend, client, reporter))
+            cache = _Asked(tools.blobs, work / "cache", self.platform)
+            assert request.cache is not None
+            keys = InputKeys(cache, tools.directories, created_s=0)
+            steps = StepCache(
+                cache, request.cache.rules, keys, base_parts=base_parts(request, tools.blobs), created_s=0
+            )
+            decide(resolve(request, source, tools.lookup, reporter), steps)
             return cache.asked
 
     def _request(self, work: Path) -> BuildRequest:
@@ -88,8 +90,9 @@ class _Asked(LayerCache):
 
     def __init__(self, blobs: Blobs, directory: Path, platform: Platform) -> None:
         super().__init__(
-            LayoutBackend(directory, blobs, platform),
+            LayoutStore(directory, blobs, platform),
             Silent(),
+            blobs.open_packed,
             now_s=0,
             ttl_s=1,
             writes=False,

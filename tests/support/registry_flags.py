@@ -12,10 +12,9 @@ from knarr.oci.reference import Reference
 from knarr.progress import Note
 from knarr.registry.client import Client
 from knarr.registry.image import ResolvedImage
-from knarr.registry.push import push_image
 from knarr.registry.resolve import resolve
 from support.faulty_registry import Answer, Asked
-from support.registry_images import Events, SmallImage
+from support.registry_images import Events, SmallImage, push_image
 
 IMAGE = SmallImage.of(b"layer one")
 OTHER = SmallImage.of(b"layer two")
@@ -31,7 +30,7 @@ class Opened:
     waits_s: list[float]
 
     def push(self, name: str, image: SmallImage = IMAGE) -> Digest:
-        return push_image(self.client, Reference.parse(name), image.manifest, image.source)
+        return push_image(self.client, Reference.parse(name), image)
 
     def pull(self, name: str) -> ResolvedImage:
         return resolve(self.client, Reference.parse(name), Platform.normalised("linux", "amd64"))

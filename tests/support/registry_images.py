@@ -2,14 +2,18 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from knarr.images.image import FinishedImage
+from knarr.images.pusher import Pusher
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.manifest import Descriptor, Manifest
+from knarr.oci.reference import Reference
 from knarr.progress import Event
+from knarr.registry.client import Client
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,29 @@ class SmallImage:
     def descriptor(self) -> Descriptor:
         return describe(self.manifest.to_bytes(), self.manifest.media_type)
 
+    def finished(self, origins: Mapping[Digest, Reference] | None = None) -> FinishedImage:
+        """The image as a value."""
+        data = self.manifest.to_bytes()
+        return FinishedImage(
+            self.descriptor, self.manifest, data, lambda blob: self.source(blob)(), origins or {}
+        )
+
     def source(self, descriptor: Descriptor) -> Callable[[], BinaryIO]:
         """Opens a blob."""
         return lambda: io.BytesIO(self.blobs[descriptor.digest])
+
+
+def push_image(
+    client: Client,
+    destination: Reference,
+    image: SmallImage,
+    *,
+    mount_from: Mapping[Digest, Reference] | None = None,
+) -> Digest:
+    """Push an image under one name; the result is the digest of its manifest."""
+    with Pusher(client, [destination]) as pusher:
+        pusher.put(image.finished(mount_from), [destination])
+    return image.descriptor.digest
 
 
 def describe(data: bytes, media_type: str) -> Descriptor:

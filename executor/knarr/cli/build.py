@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from knarr.builder.build import build_image, foresee_build
+from knarr.builder.build import dry_run, open_build
 from knarr.builder.request.contexts import ContextKey, NamedContext, parse_named_context
 from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.builder.sources.context import fetch_dockerfile, find_dockerfile
@@ -32,7 +32,6 @@ from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
 from knarr.cli.grammar import parse_pair
 from knarr.cli.outputs import read_outputs, report_old_flags, target_platform
-from knarr.cli.preload import load_everything
 from knarr.cli.registries import open_client
 from knarr.cli.secrets import read_credentials
 from knarr.cli.work_directory import open_work_directory
@@ -98,10 +97,14 @@ def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter:
         dockerfile = _dockerfile(flags.source.dockerfile, context, work, client)
         request = _request(flags, environment, outputs, context, dockerfile, work)
         if flags.output.dryrun:
-            _print_plan(foresee_build(request, client, reporter))
+            _print_plan(dry_run(request, client, reporter))
             return 0
-        on_plan = _print_plan if is_plan_printed(environment) else None
-        digest = build_image(request, client, reporter, load_code=load_everything, on_plan=on_plan)
+        with open_build(request, client, reporter) as build:
+            plan = build.resolve()
+            decisions = build.decide(plan)
+            if is_plan_printed(environment):
+                _print_plan(build.describe(plan, decisions))
+            digest = build.deliver(build.execute(plan, decisions))
     if not outputs.use_stdout and descriptor_of(Path(flags.log.report)) != STDOUT:
         print(digest)
     return 0

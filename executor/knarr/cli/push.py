@@ -13,8 +13,8 @@ from knarr.cli.flags.push import PushFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.registries import open_client
 from knarr.errors import UsageError
-from knarr.images.saved_image import push_saved_image, read_saved_image
-from knarr.oci.digest import Digest
+from knarr.images.pusher import Pusher
+from knarr.images.saved_image import read_saved_image
 from knarr.report.session import ReportSession
 
 GROUPS = (PushFlags, RegistryFlags, LogFlags)
@@ -39,6 +39,8 @@ def _push(saved: PushFlags, registries: RegistryFlags, log: LogFlags) -> int:
         open_client(dict(os.environ), reporter, registries) as client,
     ):
         image = read_saved_image(Path(saved.path).absolute())
-        push_saved_image(client, image, destinations)
-    print(Digest.of(image.manifest_bytes))
+        with Pusher(client, destinations) as pusher:
+            pusher.check()
+            pusher.put(image, destinations)
+    print(image.descriptor.digest)
     return 0

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 from knarr.errors import CorruptError
 from knarr.images.image import Layer
 from knarr.images.layer_rules import LayerRules
-from knarr.images.local_base_cache import BaseCache
+from knarr.images.local_base_cache import LocalBaseCache
 from knarr.images.store import Store
 from knarr.layers.compression import MEDIA_TYPE_OF_COMPRESSION
 from knarr.layers.entry import LayerItem
@@ -30,10 +30,15 @@ class Blobs:
     """The build's store, filled from registries on demand; safe to use from several threads."""
 
     def __init__(
-        self, store: Store, client: Client, rules: LayerRules | None = None, *, near: BaseCache | None = None
+        self,
+        store: Store,
+        client: Client,
+        rules: LayerRules | None = None,
+        *,
+        local_bases: LocalBaseCache | None = None,
     ) -> None:
-        """`near` may have layers of base images on this machine."""
-        self._near = near
+        """`local_bases` may have layers of base images on this machine."""
+        self._local_bases = local_bases
         self.store = store
         self._client = client
         self.reporter = client.reporter
@@ -104,7 +109,11 @@ class Blobs:
     def _open_packed(self, layer: Layer) -> Iterator[BinaryIO]:
         """A blob from the store, or while it arrives; then others who want it wait for that download."""
         digest = layer.descriptor.digest
-        if self._near is not None and self._is_missing(layer) and self._near.holds(layer.descriptor):
+        if (
+            self._local_bases is not None
+            and self._is_missing(layer)
+            and self._local_bases.holds(layer.descriptor)
+        ):
             self._pull(layer).result()
         with self._lock:
             is_missing = self._is_missing(layer)
@@ -143,7 +152,7 @@ class Blobs:
             return self._coming[digest]
 
     def _fetch(self, layer: Layer) -> None:
-        if self._near is None or not self._near.copy(layer.descriptor, self.store):
+        if self._local_bases is None or not self._local_bases.copy(layer.descriptor, self.store):
             fetch_blob(self._client_of(layer), _origin(layer), layer.descriptor, self.store)
 
 

@@ -1,12 +1,16 @@
 """An image as a build handles it: a config with its layers."""
 
 import dataclasses
-from dataclasses import dataclass
+import io
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from knarr.images.form import ImageForm
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import History, ImageConfig
 from knarr.oci.manifest import Descriptor, Manifest
+from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 
 
@@ -20,6 +24,10 @@ class Layer:
     descriptor: Descriptor
     diff_id: Digest
     origin: Reference | None = None
+
+
+OpenBlob = Callable[[Descriptor], BinaryIO]
+OpenLayer = Callable[[Layer], BinaryIO]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,42 +60,69 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class FinishedImage:
-    """What outputs write: config and manifest as bytes, the layers, the manifest's descriptor."""
+    """An image as it is stored: its manifest as bytes, its blobs on demand."""
 
-    config: bytes
-    manifest: bytes
     descriptor: Descriptor
-    layers: tuple[Layer, ...]
-    document: Manifest
-    """The manifest as a value."""
+    """The manifest's."""
+    manifest: Manifest
+    manifest_bytes: bytes
+    open: OpenBlob
+    """Opens the config or a layer; the caller closes it. Raises RegistryError, CorruptError."""
+    origins: Mapping[Digest, Reference] = field(default_factory=dict)
+    """Where blobs are to be had, too: a registry may mount them from there."""
 
     @classmethod
-    def of(cls, image: Image, form: ImageForm | None = None) -> "FinishedImage":
+    def of(cls, image: Image, open_layer: OpenLayer, form: ImageForm | None = None) -> "FinishedImage":
         """An image in a form, OCI's by default; the blobs stay as they are, whatever their types were.
 
         Raises UsageError where the form has no name for a layer's type.
         """
         form = form or ImageForm()
         config = image.config.to_bytes()
-        layers = tuple(_in_form(layer, form) for layer in image.layers)
         manifest = Manifest(
             form.manifest_type,
             Descriptor(form.config_type, Digest.of(config), len(config)),
-            tuple(layer.descriptor for layer in layers),
+            tuple(_in_form(layer.descriptor, form) for layer in image.layers),
             form.annotations,
         )
+        return cls.assemble(manifest, config, image.layers, open_layer, image.config.platform)
+
+    @classmethod
+    def assemble(
+        cls,
+        manifest: Manifest,
+        config: bytes,
+        layers: Iterable[Layer],
+        open_layer: OpenLayer,
+        platform: Platform | None = None,
+    ) -> "FinishedImage":
+        """An image of its parts; `platform` is what an index says that it is for."""
         data = manifest.to_bytes()
-        platform = image.config.platform
-        descriptor = Descriptor(form.manifest_type, Digest.of(data), len(data), platform=platform)
-        return cls(config, data, descriptor, layers, manifest)
+        by_digest = {layer.descriptor.digest: layer for layer in layers}
+
+        def opened(blob: Descriptor) -> BinaryIO:
+            is_config = blob.digest == manifest.config.digest
+            return io.BytesIO(config) if is_config else open_layer(by_digest[blob.digest])
+
+        return cls(
+            Descriptor(manifest.media_type, Digest.of(data), len(data), platform=platform),
+            manifest,
+            data,
+            opened,
+            {digest: layer.origin for digest, layer in by_digest.items() if layer.origin is not None},
+        )
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The layers, the lowest first, then the config; each once."""
+        blobs = (*self.manifest.layers, self.manifest.config)
+        return tuple({blob.digest: blob for blob in blobs}.values())
 
     @property
     def config_digest(self) -> Digest:
         """Digest of the config: the image ID of Docker."""
-        return self.document.config.digest
+        return self.manifest.config.digest
 
 
-def _in_form(layer: Layer, form: ImageForm) -> Layer:
-    descriptor = layer.descriptor
-    plain = Descriptor(form.layer_type(descriptor.media_type), descriptor.digest, descriptor.size_bytes)
-    return dataclasses.replace(layer, descriptor=plain)
+def _in_form(layer: Descriptor, form: ImageForm) -> Descriptor:
+    return Descriptor(form.layer_type(layer.media_type), layer.digest, layer.size_bytes)

@@ -1,21 +1,21 @@
 """Makes an image index of images that are in registries."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from knarr.errors import UsageError
+from knarr.images.image import FinishedImage
+from knarr.images.pusher import Pusher
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.manifest import Descriptor, Index
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
-from knarr.progress import Note, Pushing
-from knarr.registry.attempts import attempt
+from knarr.progress import Note
 from knarr.registry.client import Client
-from knarr.registry.copy import copy_image
-from knarr.registry.members import Member, read_members
-from knarr.registry.push import check_push, put_manifest
+from knarr.registry.members import Member, resolve_members
+from knarr.registry.pull import open_blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def push_index(client: Client, request: IndexRequest) -> Descriptor:
     Raises UsageError for images that do not go together, RegistryError, CorruptError; a tag that was not
     reached by then is as it was.
     """
-    found = [read_members(client, image) for image in request.images]
+    found = [resolve_members(client, image) for image in request.images]
     members = join(member for each in found for member in each.members)
     for member in members:
         client.reporter.report(Note(f"{member.descriptor.platform}: {member.reference}"))
@@ -45,14 +45,13 @@ def push_index(client: Client, request: IndexRequest) -> Descriptor:
         index = _index(members, request.annotations)
         data, media_type = index.to_bytes(), index.media_type
     repositories = tuple(dict.fromkeys(Reference(to.registry, to.repository) for to in request.destinations))
-    if client.rules.check_push:
+    with Pusher(client, repositories) as pusher:
+        pusher.check()
         for repository in repositories:
-            check_push(client, repository)
-    for repository in repositories:
-        for member in members:
-            copy_image(client, member, repository)
-    for destination in request.destinations:
-        _put(client, destination, data, media_type)
+            for member in members:
+                if member.reference.name != repository.name:
+                    pusher.put(_image_of(member, client), [repository.with_digest(member.descriptor.digest)])
+        pusher.put_index(data, media_type, request.destinations)
     return Descriptor(media_type, Digest.of(data), len(data))
 
 
@@ -87,7 +86,9 @@ def _index(members: Sequence[Member], annotations: Mapping[str, str]) -> Index:
     )
 
 
-def _put(client: Client, destination: Reference, data: bytes, media_type: str) -> None:
-    client.reporter.report(Pushing(str(destination)))
-    put = partial(put_manifest, client, destination, data, media_type)
-    attempt(client, client.policy.extra_pushes, f"push {destination}", lambda _: put())
+def _image_of(member: Member, client: Client) -> FinishedImage:
+    """A member as its registry has it: blobs that can't be mounted are sent as they are read."""
+    image = FinishedImage(
+        member.descriptor, member.manifest, member.data, partial(open_blob, client, member.reference)
+    )
+    return replace(image, origins={blob.digest: member.reference for blob in image.blobs})

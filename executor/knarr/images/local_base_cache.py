@@ -2,15 +2,15 @@
 
 import fcntl
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from knarr.errors import CorruptError
+from knarr.images.layout import OciLayout
 from knarr.images.store import Store
 from knarr.oci.digest import Digest
-from knarr.oci.manifest import MAX_MANIFEST_BYTES, Descriptor
+from knarr.oci.manifest import Descriptor
 from knarr.progress import Note, Reporter
 
 LOCKS = ".warmer-locks"
@@ -22,7 +22,7 @@ WAIT_S = 60.0
 _POLL_S = 0.2
 
 
-class BaseCache:
+class LocalBaseCache:
     """A directory of OCI layouts, each named like the digest of its image; nothing is written to it.
 
     An entry counts for `ttl_s` after its directory was made. What is damaged is told once, then passed over.
@@ -41,7 +41,7 @@ class BaseCache:
         self._reporter = reporter
         self._oldest_s = now_s - ttl_s
         self._sleep = sleep
-        self._layouts: dict[Digest, Store] = {}
+        self._layouts: dict[Digest, OciLayout] = {}
         self._documents: dict[Digest, bytes] = {}
         self._warned: set[Path] = set()
 
@@ -74,40 +74,40 @@ class BaseCache:
         if path is None:
             return False
         try:
-            with path.open("rb") as source, store.writer(descriptor) as writer:
-                shutil.copyfileobj(source, writer)
+            with path.open("rb") as source:
+                store.copy(descriptor, source)
         except (OSError, CorruptError) as error:
             self._warn(path, error)
             return False
         return True
 
     def _path(self, descriptor: Descriptor) -> Path | None:
-        paths = (layout.path(descriptor.digest) for layout in self._layouts.values())
+        paths = (layout.blobs.path(descriptor.digest) for layout in self._layouts.values())
         return next((path for path in paths if path not in self._warned and path.is_file()), None)
 
     def _read(self, digest: Digest) -> bytes | None:
         own = self._find(digest)
         for layout in ([own] if own is not None else []) + list(self._layouts.values()):
-            if not layout.has(digest):
+            if not layout.blobs.has(digest):
                 continue
             try:
-                data = layout.read(digest, limit_bytes=MAX_MANIFEST_BYTES)
+                data = layout.read(digest)
             except (OSError, CorruptError) as error:
                 self._warn(layout.root, error)
                 continue
             if layout is own:
                 self._layouts[digest] = layout
             return data
-        if own is not None and not own.has(digest):
+        if own is not None and not own.blobs.has(digest):
             self._warn(own.root, CorruptError("its manifest is missing"))
         return None
 
-    def _find(self, digest: Digest) -> Store | None:
+    def _find(self, digest: Digest) -> OciLayout | None:
         """The layout of an image that counts; a warmer that is about to make it is waited for."""
         path = self._directory / str(digest)
         if not self._is_fresh(path):
             _wait_for_lock(self._directory / LOCKS / str(digest), self._sleep)
-        return Store(path, durable=False) if self._is_fresh(path) else None
+        return OciLayout(path) if self._is_fresh(path) else None
 
     def _is_fresh(self, path: Path) -> bool:
         try:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import BinaryIO, Protocol
 
 from knarr.errors import CorruptError
 from knarr.layers.entry import NO_XATTRS, OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
 from knarr.layers.paths import join, name_of, parent_of, sort_key
 from knarr.layers.spool import Content, Spool, StoredContent
 from knarr.layers.tar_read import TarMember
-from knarr.rootfs.tree import Tree
 
 
 @dataclass(slots=True)
@@ -20,13 +20,29 @@ class _File:
     content: Content | None
 
 
-class LayerMerge:
+class LowerTree(Protocol):
+    """What layers lie on, as far as their hard links need it; paths are those of `Entry`."""
+
+    def lookup(self, path: str) -> Entry | None:
+        """The entry at exactly this path, no symlink followed; None where there is none."""
+        ...
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> str:
+        """The path with its symlinks followed inside the root."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """The content of the FILE at this path; the caller closes it."""
+        ...
+
+
+class Squash:
     """Takes layers in their order, the lowest first (image-spec layer.md, "Whiteouts").
 
     `below` is what the lowest lies on; it is asked only for a hard link to a file of it.
     """
 
-    def __init__(self, spool: Spool, below: Callable[[], Tree]) -> None:
+    def __init__(self, spool: Spool, below: Callable[[], LowerTree]) -> None:
         self._spool = spool
         self._below = below
         self._files: dict[str, _File] = {}

@@ -1,20 +1,21 @@
-"""Blobs by digest, kept as an OCI image layout (image-spec image-layout.md)."""
+"""Blobs by digest, placed as in an OCI image layout (image-spec image-layout.md)."""
 
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from knarr.errors import CorruptError, OutputError
-from knarr.oci import media_types
 from knarr.oci.digest import Digest
-from knarr.oci.manifest import Descriptor, encode_json
+from knarr.oci.manifest import Descriptor
 
 _CHUNK_BYTES = 1024 * 1024
-_INGEST = "ingest"
+INGEST = "ingest"
+"""Directory of the files that are being written, whose names are those of `mkstemp`."""
 
 
 class BlobWriter:
@@ -42,7 +43,7 @@ class BlobWriter:
 
 
 class Store:
-    """A directory with an OCI image layout.
+    """A directory of blobs.
 
     A blob appears under its digest in one step, complete or not at all. With `durable`, also a power cut
     after `add` returned can't lose it: file, then name, then directory are synced, in that order.
@@ -54,16 +55,13 @@ class Store:
 
     @classmethod
     def create(cls, root: Path, *, durable: bool) -> "Store":
-        """Make the layout's files where they are missing; raises OutputError where that is impossible."""
+        """Make the store's directories where they are missing; OutputError where that is impossible."""
         try:
             (root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-            (root / _INGEST).mkdir(exist_ok=True)
-            store = cls(root, durable=durable)
-            if not (root / "oci-layout").exists():
-                store._write_file("oci-layout", encode_json({"imageLayoutVersion": "1.0.0"}))
+            (root / INGEST).mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"can't make a store in {root}: {error.strerror}") from error
-        return store
+        return cls(root, durable=durable)
 
     def path(self, digest: Digest) -> Path:
         """Where a blob is, or would be."""
@@ -72,6 +70,13 @@ class Store:
     def has(self, digest: Digest) -> bool:
         """Whether the blob is here."""
         return self.path(digest).is_file()
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here, in its size."""
+        try:
+            return self.has(descriptor.digest) and self.size_bytes(descriptor.digest) == descriptor.size_bytes
+        except FileNotFoundError:
+            return False
 
     def size_bytes(self, digest: Digest) -> int:
         """Bytes of a blob that is here."""
@@ -97,13 +102,18 @@ class Store:
             writer.write(data)
         return writer.digest
 
+    def copy(self, descriptor: Descriptor, source: BinaryIO) -> None:
+        """Keep a blob that a file has from its start. Raises OSError, CorruptError as `writer` does."""
+        with self.writer(descriptor) as writer:
+            shutil.copyfileobj(source, writer, _CHUNK_BYTES)
+
     @contextmanager
     def writer(self, expected: Descriptor | None = None) -> Iterator[BlobWriter]:
         """Write a blob; it is kept when the block ends well, and forgotten when it raises.
 
         Raises CorruptError where digest or size are not the expected ones; then nothing is kept.
         """
-        descriptor, name = tempfile.mkstemp(dir=self.root / _INGEST)
+        descriptor, name = tempfile.mkstemp(dir=self.root / INGEST)
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 writer = BlobWriter(file, expected.digest.algorithm if expected else "sha256")
@@ -122,21 +132,9 @@ class Store:
                 os.unlink(name)
             raise
 
-    def write_index(self, manifests: Iterable[Descriptor]) -> None:
-        """Say what images the layout holds (image-layout.md, "index.json"); replaces an older index whole."""
-        index = {
-            "schemaVersion": 2,
-            "mediaType": media_types.OCI_INDEX,
-            "manifests": [manifest.to_json() for manifest in manifests],
-        }
-        self._write_file("index.json", encode_json(index))
-
-    def finish(self) -> None:
-        """Remove what only writing needs, so that the directory is a plain layout."""
-        (self.root / _INGEST).rmdir()
-
-    def _write_file(self, name: str, data: bytes) -> None:
-        descriptor, temporary = tempfile.mkstemp(dir=self.root / _INGEST)
+    def write_file(self, name: str, data: bytes) -> None:
+        """Put a file beside the blobs, in one step."""
+        descriptor, temporary = tempfile.mkstemp(dir=self.root / INGEST)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()

@@ -2,13 +2,13 @@
 
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from knarr.errors import CorruptError, OutputError
+from knarr.images.layout import OciLayout
+from knarr.images.layout_directory import LayoutDirectory
 from knarr.images.local_base_cache import LOCKS
 from knarr.images.store import Store
 from knarr.oci.digest import Digest
@@ -32,7 +32,8 @@ class Warmer:
 
     def __init__(self, client: Client, directory: Path, *, ttl_s: float, now_s: float, force: bool) -> None:
         self._client = client
-        self._directory = directory
+        self._layouts = LayoutDirectory(directory)
+        self._locks = directory / LOCKS
         self._oldest_s = now_s - ttl_s
         self._force = force
 
@@ -40,9 +41,8 @@ class Warmer:
         """Have an image there; the result is the digest of its manifest. Raises KnarrError."""
         reference = Reference.parse(name).with_default_tag()
         try:
-            self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-            (self._directory / LOCKS).mkdir(mode=0o755, exist_ok=True)
-            with self._scratch() as scratch:
+            self._locks.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with self._layouts.scratch() as scratch:
                 documents = Store.create(scratch, durable=False)
                 image = resolve(self._client, reference, platform, store=documents)
                 self._put_image(image, str(reference))
@@ -50,7 +50,7 @@ class Warmer:
                     self._put_documents(image.top, documents)
         except OSError as error:
             raise OutputError(
-                f"can't keep {reference} in {self._directory}: {error.strerror}",
+                f"can't keep {reference} in {self._layouts.root}: {error.strerror}",
                 hint="--cache-dir names a directory that can be written to",
             ) from error
         return image.descriptor.digest
@@ -58,86 +58,55 @@ class Warmer:
     def _put_image(self, image: ResolvedImage, name: str) -> None:
         digest, manifest = image.descriptor.digest, image.manifest
         with self._locked(digest):
-            there = self._directory / str(digest)
-            blobs = (image.descriptor, manifest.config, *manifest.layers)
-            if self._counts(there) and _seems_whole(Store(there, durable=False), blobs):
+            there = self._layouts.root / str(digest)
+            if self._counts(there, (image.descriptor, manifest.config, *manifest.layers)):
                 self._client.reporter.report(Note(f"{name} is in {there} already"))
                 return
-            with self._scratch() as scratch:
-                layout = Store.create(scratch, durable=True)
-                layout.add(image.manifest_bytes)
-                layout.add(image.config_bytes)
-                missing = [each for each in manifest.layers if not self._reuse(each, layout)]
-                fetch_blobs(self._client, image.reference, missing, layout, jobs=DEFAULT_JOBS)
+            with self._layouts.replacing(str(digest)) as layout:
+                layout.blobs.add(image.manifest_bytes)
+                layout.blobs.add(image.config_bytes)
+                missing = [each for each in manifest.layers if not self._reuse(each, layout.blobs)]
+                fetch_blobs(self._client, image.reference, missing, layout.blobs, jobs=DEFAULT_JOBS)
                 layout.write_index([image.descriptor])
-                self._swap_in(layout, there)
             self._client.reporter.report(Note(f"{name} is in {there}"))
 
     def _put_documents(self, top: Descriptor, documents: Store) -> None:
         with self._locked(top.digest):
-            there = self._directory / str(top.digest)
-            if self._counts(there) and _seems_whole(Store(there, durable=False), [top]):
+            if self._counts(self._layouts.root / str(top.digest), [top]):
                 return
-            with self._scratch() as scratch:
-                layout = Store.create(scratch, durable=True)
+            with self._layouts.replacing(str(top.digest)) as layout:
                 for path in (documents.root / "blobs" / "sha256").iterdir():
-                    layout.add(path.read_bytes())
+                    layout.blobs.add(path.read_bytes())
                 layout.write_index([top])
-                self._swap_in(layout, there)
 
-    def _counts(self, path: Path) -> bool:
+    def _counts(self, path: Path, blobs: Iterable[Descriptor]) -> bool:
+        """Whether a layout is young enough, and seems to be whole."""
         try:
-            return not self._force and path.stat().st_mtime >= self._oldest_s
+            is_young = path.stat().st_mtime >= self._oldest_s
         except FileNotFoundError:
             return False
+        return is_young and not self._force and all(map(OciLayout(path).blobs.holds, blobs))
 
-    def _reuse(self, descriptor: Descriptor, layout: Store) -> bool:
+    def _reuse(self, descriptor: Descriptor, store: Store) -> bool:
         """Take a layer from an image that is there, checked."""
         if self._force:
             return False
-        for path in self._directory.glob(
-            f"sha*/blobs/{descriptor.digest.algorithm}/{descriptor.digest.encoded}"
-        ):
+        digest = descriptor.digest
+        for path in self._layouts.root.glob(f"sha*/blobs/{digest.algorithm}/{digest.encoded}"):
             try:
-                with path.open("rb") as source, layout.writer(descriptor) as writer:
-                    shutil.copyfileobj(source, writer)
+                with path.open("rb") as source:
+                    store.copy(descriptor, source)
             except (CorruptError, FileNotFoundError):
                 continue
             return True
         return False
 
-    def _swap_in(self, layout: Store, there: Path) -> None:
-        layout.finish()
-        os.chmod(layout.root, 0o755)
-        os.utime(layout.root)
-        if os.path.lexists(there):
-            old = layout.root.with_name(f"{layout.root.name}-old")
-            there.rename(old)
-            layout.root.rename(there)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            layout.root.rename(there)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        path = Path(tempfile.mkdtemp(prefix=".new-", dir=self._directory))
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
-
     @contextmanager
     def _locked(self, digest: Digest) -> Iterator[None]:
-        path = self._directory / LOCKS / str(digest)
+        path = self._locks / str(digest)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
-
-
-def _seems_whole(layout: Store, blobs: Iterable[Descriptor]) -> bool:
-    return all(
-        layout.has(each.digest) and layout.size_bytes(each.digest) == each.size_bytes for each in blobs
-    )

@@ -4,6 +4,8 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from knarr.errors import CorruptError, RegistryError
 from knarr.oci.digest import Digest
@@ -19,6 +21,29 @@ _PROGRESS_BYTES = 1024 * 1024
 _MAX_CUTS = 100
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _RANGE_REFUSED = frozenset({400, 416, 501})
+
+
+class BlobWriter(Protocol):
+    """Takes the bytes of one blob."""
+
+    def write(self, data: bytes) -> int:
+        """Append data."""
+        ...
+
+
+class BlobSink(Protocol):
+    """Where blobs are kept by digest."""
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the blob is here."""
+        ...
+
+    def writer(self, expected: Descriptor) -> AbstractContextManager[BlobWriter]:
+        """Takes a blob, which is kept when the block ends well.
+
+        Raises CorruptError where digest or size are not the expected ones; then nothing is kept.
+        """
+        ...
 
 
 class BlobDownload:

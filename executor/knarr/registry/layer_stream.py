@@ -7,9 +7,9 @@ import threading
 from types import TracebackType
 
 from knarr.errors import KnarrError, OutputError, RegistryError
-from knarr.images.store import Store
 from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
+from knarr.registry.blobs import BlobSink
 from knarr.registry.client import Client
 from knarr.registry.pull import blob_chunks
 from knarr.registry.watch import TransferWatch
@@ -28,7 +28,7 @@ class LayerStream(io.RawIOBase):
     file is reached only if size and digest are right.
     """
 
-    def __init__(self, client: Client, reference: Reference, descriptor: Descriptor, store: Store) -> None:
+    def __init__(self, client: Client, reference: Reference, descriptor: Descriptor, store: BlobSink) -> None:
         super().__init__()
         self._client = client
         self._reference = reference

@@ -1,6 +1,5 @@
 """Manifests with their configs as registries give them, checked against their digests."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +9,7 @@ from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
 from knarr.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, parse_manifest
 from knarr.oci.reference import Reference
-from knarr.registry.blobs import BlobDownload
+from knarr.registry.blobs import BlobDownload, BlobSink
 from knarr.registry.client import Client
 from knarr.registry.failover import first_of
 from knarr.registry.hosts import Endpoint
@@ -36,27 +35,11 @@ class Document:
     value: Manifest | Index
 
 
-class Sink(Protocol):
-    """What takes the bytes of a document."""
-
-    def write(self, data: bytes) -> int:
-        """Append data."""
-        ...
-
-
-class Documents(Protocol):
-    """Where documents are kept by digest: a store, or something that looks like one."""
-
-    def has(self, digest: Digest) -> bool:
-        """Whether a document is here."""
-        ...
+class Documents(BlobSink, Protocol):
+    """Where manifests, indexes and configs are kept by digest."""
 
     def read(self, digest: Digest, *, limit_bytes: int) -> bytes:
         """A document that is here, checked against its digest."""
-        ...
-
-    def writer(self, expected: Descriptor) -> AbstractContextManager[Sink]:
-        """Takes a document that was fetched."""
         ...
 
 

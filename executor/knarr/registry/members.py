@@ -41,7 +41,7 @@ class Found:
     members: tuple[Member, ...]
 
 
-def read_members(client: Client, reference: Reference) -> Found:
+def resolve_members(client: Client, reference: Reference) -> Found:
     """What a name stands for: one image, or an index with each of its manifests.
 
     An image's platform is that of its config; an index's word counts where the index has one. Raises

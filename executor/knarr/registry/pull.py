@@ -6,11 +6,10 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import BinaryIO, cast
 
 from knarr.errors import CorruptError
-from knarr.images.store import Store
 from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
 from knarr.progress import Transferred
-from knarr.registry.blobs import BlobDownload, BlobReader
+from knarr.registry.blobs import BlobDownload, BlobReader, BlobSink
 from knarr.registry.client import Client
 from knarr.registry.failover import first_of
 from knarr.registry.hosts import Endpoint
@@ -38,7 +37,7 @@ def blob_chunks(client: Client, reference: Reference, descriptor: Descriptor) ->
     return first_of(client, reference, started)
 
 
-def fetch_blob(client: Client, reference: Reference, descriptor: Descriptor, store: Store) -> None:
+def fetch_blob(client: Client, reference: Reference, descriptor: Descriptor, store: BlobSink) -> None:
     """Bring a blob into the store where it is not there yet.
 
     Content that does not have its digest is asked for once more. Raises RegistryError, CorruptError.
@@ -55,7 +54,7 @@ def fetch_blob(client: Client, reference: Reference, descriptor: Descriptor, sto
 
 
 def fetch_blobs(
-    client: Client, reference: Reference, descriptors: Iterable[Descriptor], store: Store, *, jobs: int
+    client: Client, reference: Reference, descriptors: Iterable[Descriptor], store: BlobSink, *, jobs: int
 ) -> None:
     """Bring blobs of one repository into the store, several at once; the first error ends it."""
     distinct = {descriptor.digest: descriptor for descriptor in descriptors}
@@ -71,7 +70,7 @@ def fetch_blobs(
 
 
 def _copy(
-    client: Client, endpoint: Endpoint, reference: Reference, descriptor: Descriptor, store: Store
+    client: Client, endpoint: Endpoint, reference: Reference, descriptor: Descriptor, store: BlobSink
 ) -> None:
     download = BlobDownload(client, endpoint, reference.repository, descriptor)
     watch = TransferWatch.pull(client, reference, descriptor)

@@ -1,23 +1,19 @@
-"""Images into a registry: blobs, then the manifest under its tag."""
+"""Manifests into a registry, under their tags (distribution-spec, "Pushing manifests")."""
 
 import io
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 from knarr.errors import RegistryError
 from knarr.oci.digest import Digest
-from knarr.oci.manifest import Descriptor, Manifest
 from knarr.oci.reference import Reference
 from knarr.progress import Note, Pushed
 from knarr.registry.client import Client
 from knarr.registry.failures import refusal
 from knarr.registry.locations import same_origin
 from knarr.registry.manifests import head_manifest
-from knarr.registry.message import BlobSource, Body, Reply, Request, push_scope
+from knarr.registry.message import Body, Reply, Request, push_scope
 from knarr.registry.upload import session_url, start_request
-from knarr.registry.uploader import DEFAULT_JOBS, BlobUploader
 
 _ANY_ANSWER = frozenset(range(200, 600))
 _TAKEN = frozenset({200, 201, 202, 204})
@@ -31,47 +27,10 @@ _ABOUT_CONTENT = (
 )
 _ABOUT_TAG = re.compile("immutab|overwr|protected|already exist", re.IGNORECASE)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
-_NO_MOUNTS: Mapping[Digest, Reference] = MappingProxyType({})
 
 
 class BlobUnknownError(RegistryError):
     """The registry took no manifest because it lacks a blob that it said it has."""
-
-
-def push_image(
-    client: Client,
-    destination: Reference,
-    manifest: Manifest,
-    blob_source: Callable[[Descriptor], BlobSource],
-    *,
-    mount_from: Mapping[Digest, Reference] = _NO_MOUNTS,
-    jobs: int = DEFAULT_JOBS,
-    manifest_bytes: bytes | None = None,
-) -> Digest:
-    """Push layers and config, several at once, then the manifest under the destination's tag.
-
-    `blob_source` gives the source of each blob's bytes, the config's included; `mount_from` says in what
-    repositories blobs are known to be; `manifest_bytes` are the manifest's where it has a form of its own.
-    Returns the manifest's digest. Raises RegistryError; then the tag is
-    as it was.
-    """
-    blobs = (*manifest.layers, manifest.config)
-
-    def upload(*, is_forced: bool) -> None:
-        with BlobUploader(client, destination, jobs=jobs, is_forced=is_forced) as uploader:
-            for descriptor in blobs:
-                source = blob_source(descriptor)
-                uploader.submit(descriptor, source, mount_from=mount_from.get(descriptor.digest))
-            uploader.wait()
-
-    upload(is_forced=False)
-    data = manifest.to_bytes() if manifest_bytes is None else manifest_bytes
-    try:
-        return put_manifest(client, destination, data, manifest.media_type)
-    except BlobUnknownError:
-        # Its garbage collection ran between our question and the manifest.
-        upload(is_forced=True)
-        return put_manifest(client, destination, data, manifest.media_type)
 
 
 def put_manifest(

@@ -7,7 +7,7 @@ import pytest
 from knarr.errors import RegistryError
 from knarr.images.blobs import Blobs
 from knarr.images.image import FinishedImage, Image, Layer
-from knarr.images.pusher import Publisher
+from knarr.images.pusher import Pusher
 from knarr.images.store import Store
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
@@ -53,15 +53,15 @@ def _push(
     for data in IMAGE.blobs.values():
         store.add(data)
     layers = tuple(Layer(each, Digest.of(b"plain")) for each in IMAGE.manifest.layers)
-    image = FinishedImage.of(Image(ImageConfig.parse(IMAGE.config_bytes), layers))
+    image = Image(ImageConfig.parse(IMAGE.config_bytes), layers)
     with FaultyRegistry(script) as served:
         policy, rules = RetryPolicy(extra_pushes=extra), HostRules(check_push=check)
         names = [Reference.parse(f"{served.host}/a:{tag}") for tag in ("1", "2")]
         with Client(policy=policy, rules=rules, sleep=waited.append) as client:
             blobs = Blobs(store, client)
-            with Publisher(client, names, blobs) as publisher:
-                publisher.check()
-                publisher.finish(image)
+            with Pusher(client, names) as pusher:
+                pusher.check()
+                pusher.put(FinishedImage.of(image, blobs.open_packed), names)
             blobs.close()
     return waited, served.lines
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
 from knarr.errors import CorruptError
-from knarr.images.squash import LayerMerge
+from knarr.images.squash import Squash
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Kind
 from knarr.layers.paths import join, name_of, parent_of
 from knarr.layers.spool import Spool
@@ -37,7 +37,7 @@ class Merger:
 
     def merge(self, layers: list[list[str]]) -> list[str]:
         """The one layer as lines."""
-        merge = LayerMerge(self._spool, lambda: self.base)
+        merge = Squash(self._spool, lambda: self.base)
         for lines in layers:
             out = io.BytesIO()
             write_tar(items_of(lines), out.write)
@@ -114,7 +114,7 @@ def test_names_stay_names_of_one_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["gone", "d"])
 def test_hard_link_to_nothing(target: str, tmp_path: Path) -> None:
-    merge = LayerMerge(
+    merge = Squash(
         Spool(tmp_path, lambda _: pytest.fail("nothing is read")), lambda: layer_tree(["d d"], tmp_path)
     )
     out = io.BytesIO()

@@ -1,4 +1,3 @@
-import json
 import os
 import threading
 from pathlib import Path
@@ -35,19 +34,6 @@ def test_what_is_added_is_read(store: Store) -> None:
         assert file.read() == b"cargo"
     assert store.path(digest).stat().st_mode & 0o777 == 0o644
     assert _ingested(store) == []
-
-
-def test_it_is_an_image_layout(store: Store) -> None:
-    digest = store.add(b"{}")
-    manifest = Descriptor(media_types.OCI_MANIFEST, digest, 2, {"org.opencontainers.image.ref.name": "1"})
-    store.write_index([manifest])
-    store.write_index([manifest])
-    store.finish()
-    assert sorted(os.listdir(store.root)) == ["blobs", "index.json", "oci-layout"]
-    assert json.loads((store.root / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
-    index = json.loads((store.root / "index.json").read_bytes())
-    assert index["manifests"] == [manifest.to_json()]
-    assert (store.root / "blobs/sha256" / digest.encoded).read_bytes() == b"{}"
 
 
 def test_large_blob_comes_in_parts(store: Store) -> None:

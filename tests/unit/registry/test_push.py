@@ -8,10 +8,10 @@ from knarr.oci.reference import Reference
 from knarr.progress import Pushed
 from knarr.registry.client import Client
 from knarr.registry.credentials import Credentials, CredentialStore
-from knarr.registry.push import check_push, push_image, put_manifest
+from knarr.registry.push import check_push, put_manifest
 from knarr.registry.uploader import BlobUploader
 from support.faulty_registry import Answer, Asked, FaultyRegistry
-from support.registry_images import Events, SmallImage
+from support.registry_images import Events, SmallImage, push_image
 
 IMAGE = SmallImage.of(b"only layer")
 LAYER = IMAGE.manifest.layers[0]
@@ -74,7 +74,7 @@ def _client(**options: object) -> Client:
 
 def _push(registry: FaultyRegistry, client: Client, **options: object) -> Digest:
     reference = Reference.parse(f"{registry.host}/team/app:1")
-    return push_image(client, reference, IMAGE.manifest, IMAGE.source, **options)  # type: ignore[arg-type]
+    return push_image(client, reference, IMAGE, **options)  # type: ignore[arg-type]
 
 
 def _is_complete(harbour: Harbour) -> bool:
@@ -244,11 +244,28 @@ def test_blob_that_vanished_is_uploaded_again() -> None:
     harbour = Harbour()
     harbour.blobs = {str(digest): data for digest, data in IMAGE.blobs.items()}
     unknown = Answer(400, b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown"}]}')
-    harbour.faults = {"PUT /v2/team/app/manifests": [unknown]}
+    harbour.faults = {"PUT /v2/team/app/manifests": [unknown] * 2}
     with FaultyRegistry(harbour) as registry, _client() as client:
         _push(registry, client)
     assert _is_complete(harbour)
     assert harbour.sessions == 2
+
+
+def test_only_what_vanished_is_uploaded_again() -> None:
+    harbour = Harbour()
+    harbour.blobs = {str(digest): data for digest, data in IMAGE.blobs.items()}
+
+    def collecting(asked: Asked) -> Answer:
+        """Its garbage collection takes the layer before the manifest comes."""
+        if asked.method == "PUT" and "/manifests/" in asked.path and not harbour.sessions:
+            del harbour.blobs[str(LAYER.digest)]
+            return Answer(400, b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}')
+        return harbour(asked)
+
+    with FaultyRegistry(collecting) as registry, _client() as client:
+        _push(registry, client)
+    assert _is_complete(harbour)
+    assert harbour.sessions == 1
 
 
 def test_blob_that_vanishes_twice_ends_it() -> None:
@@ -287,7 +304,7 @@ def test_source_that_is_too_short_is_found() -> None:
     with FaultyRegistry(harbour) as registry, _client() as client:
         reference = Reference.parse(f"{registry.host}/team/app:1")
         with pytest.raises(CorruptError, match="ends 6 bytes before its size"):
-            push_image(client, reference, short.manifest, short.source)
+            push_image(client, reference, short)
     assert not harbour.tags
 
 

@@ -18,11 +18,11 @@ from knarr.registry.credentials import Credentials, CredentialStore
 from knarr.registry.hosts import HostRules
 from knarr.registry.layer_stream import LayerStream
 from knarr.registry.pull import fetch_blob, fetch_blobs, open_blob
-from knarr.registry.push import check_push, push_image, put_manifest
+from knarr.registry.push import check_push, put_manifest
 from knarr.registry.resolve import resolve
 from knarr.registry.retry import RetryPolicy
 from support.registry import Registry
-from support.registry_images import Events, SmallImage, describe
+from support.registry_images import Events, SmallImage, describe, push_image
 
 pytestmark = pytest.mark.registry
 
@@ -47,7 +47,7 @@ def test_what_is_pushed_is_pulled(registry: Registry, tmp_path: Path) -> None:
     reference = Reference.parse(f"{registry.host}/round/trip:1")
     events = Events()
     with Client(reporter=events) as client:
-        digest = push_image(client, reference, image.manifest, image.source)
+        digest = push_image(client, reference, image)
         store = _store(tmp_path)
         resolved = resolve(client, reference, AMD64, store=store)
         fetch_blobs(client, resolved.reference, resolved.manifest.layers, store, jobs=4)
@@ -70,9 +70,9 @@ def test_second_push_sends_no_blob(registry: Registry) -> None:
     reference = Reference.parse(f"{registry.host}/second/push")
     events = Events()
     with Client(reporter=events) as client:
-        push_image(client, reference, image.manifest, image.source)
+        push_image(client, reference, image)
         events.events.clear()
-        push_image(client, dataclasses.replace(reference, tag="again"), image.manifest, image.source)
+        push_image(client, dataclasses.replace(reference, tag="again"), image)
     assert {event.how for event in events.events if isinstance(event, Transferred)} == {"exists"}
     assert (
         registry.get("second/push/manifests/again", {"Accept": media_types.OCI_MANIFEST})
@@ -86,11 +86,11 @@ def test_base_layers_are_mounted(registry: Registry) -> None:
     image = SmallImage.of(b"base layer", b"new layer")
     events = Events()
     with Client(reporter=events) as client:
-        push_image(client, base_reference, base.manifest, base.source)
+        push_image(client, base_reference, base)
         events.events.clear()
         mounts = {layer.digest: base_reference for layer in base.manifest.layers}
         reference = Reference.parse(f"{registry.host}/mount/image:1")
-        push_image(client, reference, image.manifest, image.source, mount_from=mounts)
+        push_image(client, reference, image, mount_from=mounts)
     by_digest = {event.digest: event.how for event in events.events if isinstance(event, Transferred)}
     assert by_digest[str(base.manifest.layers[0].digest)] == "mounted"
     assert by_digest[str(image.manifest.layers[1].digest)] == "pushed"
@@ -102,7 +102,7 @@ def test_mount_of_a_blob_that_is_not_there_is_an_upload(registry: Registry) -> N
     with Client() as client:
         reference = Reference.parse(f"{registry.host}/mount/refused:1")
         mounts = {layer.digest: source for layer in image.manifest.layers}
-        push_image(client, reference, image.manifest, image.source, mount_from=mounts)
+        push_image(client, reference, image, mount_from=mounts)
     assert (
         registry.get("mount/refused/manifests/1", {"Accept": media_types.OCI_MANIFEST})
         == image.manifest.to_bytes()
@@ -119,7 +119,7 @@ def test_index_gives_the_image_of_the_platform(registry: Registry, tmp_path: Pat
         entries: list[Descriptor] = []
         for image, platform in ((v6, "linux/arm/v6"), (v7, "linux/arm/v7"), (amd, "linux/amd64")):
             by_digest = dataclasses.replace(reference, tag=None, digest=image.descriptor.digest)
-            push_image(client, by_digest, image.manifest, image.source)
+            push_image(client, by_digest, image)
             entries.append(dataclasses.replace(image.descriptor, platform=Platform.parse(platform)))
         entries.insert(0, dataclasses.replace(entries[0], platform=unknown))
         index = Index(media_types.OCI_INDEX, tuple(entries))
@@ -139,7 +139,7 @@ def test_name_with_digest_needs_no_network(registry: Registry, tmp_path: Path) -
     reference = Reference.parse(f"{registry.host}/kept/image:1")
     store = _store(tmp_path)
     with Client() as client:
-        push_image(client, reference, image.manifest, image.source)
+        push_image(client, reference, image)
         first = resolve(client, reference, AMD64, store=store)
     # Nothing listens there; the digest says it all.
     elsewhere = dataclasses.replace(first.reference, registry="127.0.0.1:1")
@@ -152,7 +152,7 @@ def test_tls_with_password(locked_registry: Registry, tmp_path: Path) -> None:
     reference = Reference.parse(f"{locked_registry.host}/tls/image:1")
     with _locked_client(locked_registry) as client:
         check_push(client, reference)
-        push_image(client, reference, image.manifest, image.source)
+        push_image(client, reference, image)
         store = _store(tmp_path)
         resolved = resolve(client, reference, AMD64)
         fetch_blobs(client, resolved.reference, resolved.manifest.layers, store, jobs=4)
@@ -248,7 +248,7 @@ def test_layer_is_read_while_it_arrives(registry: Registry, tmp_path: Path) -> N
     reference = Reference.parse(f"{registry.host}/stream/layer:1")
     layer = image.manifest.layers[0]
     with Client() as client:
-        push_image(client, reference, image.manifest, image.source)
+        push_image(client, reference, image)
         resolved = resolve(client, reference, AMD64)
         store = _store(tmp_path)
         with LayerStream(client, resolved.reference, layer, store) as stream:
@@ -275,7 +275,7 @@ def test_mirror_with_prefix_is_asked_first(registry: Registry, tmp_path: Path) -
     policy = RetryPolicy(first_wait_s=0.001)
     with Client(rules=rules, reporter=events, policy=policy) as client:
         there = Reference.parse(f"{registry.host}/cache/hub/library/thing:1")
-        push_image(client, there, image.manifest, image.source)
+        push_image(client, there, image)
         resolved = resolve(client, Reference.parse("thing:1"), AMD64)
         assert str(resolved.reference) == f"docker.io/library/thing@{image.descriptor.digest}"
         store = _store(tmp_path)

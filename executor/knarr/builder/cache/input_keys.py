@@ -1,6 +1,6 @@
 """Keys of what steps take from outside their stage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,8 +10,7 @@ from knarr.builder.cache.layer_cache import LayerCache
 from knarr.builder.cache.state import CacheState
 from knarr.builder.plan.steps import FilesInput, Inputs, LayerStep, Origin, Part, RemoteInput
 from knarr.dockerfile.ignore.patterns import IgnorePatterns
-from knarr.dockerfile.stages.stages import Reference, ScratchReference, StageReference
-from knarr.images.image import Image
+from knarr.dockerfile.stages.stages import ScratchReference, StageReference
 from knarr.rootfs.copy import CopyRequest, plan_copy
 from knarr.rootfs.tree import EmptyTree, Tree
 
@@ -35,15 +34,12 @@ class LocalFiles(Protocol):
 class InputKeys:
     """What is known by now of the inputs of a build's steps; each key is computed once.
 
-    Files of directories are known by their content, images by their layers. A stage is known by the key of all
-    that it is made by, and the cache may remember what some stage of that key has at some paths.
+    Files of directories are known by their content, images by their layers. A stage is known by the key of its
+    last step, and the cache may remember what some stage of that key has at some paths.
     """
 
-    def __init__(
-        self, cache: LayerCache, images: Mapping[Reference, Image], files: LocalFiles, *, created_s: int
-    ) -> None:
+    def __init__(self, cache: LayerCache, files: LocalFiles, *, created_s: int) -> None:
         self._cache = cache
-        self._images = images
         self._files = files
         self._created_s = created_s
         self._contents: dict[tuple[str, ...], str] = {}
@@ -100,13 +96,13 @@ class InputKeys:
 
     def _files_key(self, wanted: FilesInput) -> str:
         """The key of files; empty where it is not known yet."""
+        if wanted.image is not None:
+            return chain_id(layer.diff_id for layer in wanted.image.layers)
         match wanted.origin:
             case StageReference(index):
                 return self._stage_files_key(index, wanted.request)
             case ScratchReference():
                 return "scratch"
-            case origin if origin in self._images:
-                return chain_id(layer.diff_id for layer in self._images[origin].layers)
             case origin:
                 return self._directory_key(origin, wanted.request)
 

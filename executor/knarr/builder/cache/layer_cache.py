@@ -10,11 +10,12 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from knarr.builder.cache.backends import Backend, OpenLayer
 from knarr.builder.cache.background import Background
 from knarr.builder.cache.entry import CacheEntry
+from knarr.builder.cache.stores import CacheStore
 from knarr.builder.cache.writer import CacheWriter
 from knarr.errors import AuthError, CorruptError, KnarrError
+from knarr.images.image import OpenLayer
 from knarr.progress import Note, Reporter
 
 LOOKUP_BUDGET_S = 10.0
@@ -40,7 +41,7 @@ class LayerCache:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: CacheStore,
         reporter: Reporter,
         open_layer: OpenLayer,
         *,

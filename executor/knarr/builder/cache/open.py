@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from knarr.builder.cache.backends import Backend, LayoutBackend, RepositoryBackend
 from knarr.builder.cache.layer_cache import LayerCache
+from knarr.builder.cache.stores import CacheStore, LayoutStore, RepositoryStore
 from knarr.builder.request.cache_settings import CacheSettings
 from knarr.images.blobs import Blobs
 from knarr.oci.platform import Platform
@@ -18,14 +18,14 @@ def open_cache(
 ) -> Iterator[LayerCache]:
     """The cache of a build; leaving the block waits for what is still being kept."""
     with ExitStack() as exits:
-        backend: Backend
+        backend: CacheStore
         if isinstance(settings.place, Path):
-            backend = LayoutBackend(settings.place, blobs, platform)
+            backend = LayoutStore(settings.place, blobs, platform)
         else:
             patient = exits.enter_context(client.for_cache(patient=True))
             hasty = exits.enter_context(client.for_cache(patient=False))
             blobs.reach(settings.place, patient)
-            backend = RepositoryBackend(patient, hasty, settings.place, platform)
+            backend = RepositoryStore(patient, hasty, settings.place, platform)
         cache = LayerCache(
             backend,
             client.reporter,

@@ -7,11 +7,11 @@ from concurrent.futures import Future, wait
 from functools import partial
 from typing import BinaryIO, cast
 
-from knarr.builder.cache.backends import Backend, OpenLayer
 from knarr.builder.cache.background import Background
 from knarr.builder.cache.entry import CacheEntry
+from knarr.builder.cache.stores import CacheStore
 from knarr.errors import KnarrError
-from knarr.images.image import Layer
+from knarr.images.image import Layer, OpenLayer
 from knarr.progress import Note, Reporter
 
 STALL_S = 10.0
@@ -26,7 +26,7 @@ class CacheWriter:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: CacheStore,
         reporter: Reporter,
         open_layer: OpenLayer,
         *,

@@ -8,7 +8,6 @@ from knarr.builder.plan.state import StageState
 from knarr.builder.plan.steps import (
     AddStep,
     CopyStep,
-    FilesInput,
     Input,
     Inputs,
     LayerStep,
@@ -36,7 +35,9 @@ def plan_copy_step(state: StageState, copy: Copy) -> LayerStep:
     for text in copy.sources:
         _refuse_remote(text)
     origin = state.origin(copy.from_, numbered=True) if copy.from_ is not None else None
-    source: Input = FilesInput(origin, _wanted(copy, copy.sources, parents=copy.parents)) if copy.sources else ""
+    source: Input = (
+        state.files(origin, _wanted(copy, copy.sources, parents=copy.parents)) if copy.sources else ""
+    )
     inputs = (*_words(state, copy), f"parents={copy.parents}", f"from={copy.from_ is not None}", source)
     request = _request(state, copy, copy.sources, parents=copy.parents, keep_owner=copy.from_ is not None)
     state.record(created_by(copy), makes_layer=True)
@@ -49,7 +50,7 @@ def plan_add_step(state: StageState, add: Add) -> LayerStep:
     sources = add_sources(add)
     local = [source for source in sources if isinstance(source, str)]
     shown = replace(add, sources=tuple(without_credentials(text) for text in add.sources))
-    source: Input = FilesInput(None, _wanted(add, local)) if local else ""
+    source: Input = state.files(None, _wanted(add, local)) if local else ""
     inputs = (*_words(state, shown), f"unpack={add.unpack}", *_remote_inputs(sources), source)
     request = _request(state, add, (), unpack=add.unpack is not False)
     state.record(created_by(shown), makes_layer=True)

@@ -54,9 +54,7 @@ class ImageLookup(Protocol):
         ...
 
 
-def resolve(
-    request: BuildRequest, source: DockerfileSource, images: ImageLookup, reporter: Reporter
-) -> Plan:
+def resolve(request: BuildRequest, source: DockerfileSource, images: ImageLookup, reporter: Reporter) -> Plan:
     """What a build will do, found out without pulling a layer; build checks are reported on the way.
 
     Raises KnarrError for what is wrong with the Dockerfile, and for an image that can't be had.
@@ -80,11 +78,14 @@ def resolve(
     starts = {each.stage.index: bases.of(each) for each in needed}
     checks.check_stages(needed, {index: image for index, image in starts.items() if image is not None})
     created_s = request.created_s if source.epoch_s is None else source.epoch_s
-    around = Surroundings(dockerfile, request.build_args, global_args, images.context_names, created_s)
+    source_images = _source_images(needed, request.platform, images)
+    around = Surroundings(
+        dockerfile, request.build_args, global_args, images.context_names, source_images, created_s
+    )
     return Plan(
         _plan_stages(needed, starts, around, request.platform),
         tuple(target.index for target in targets),
-        _source_images(needed, request.platform, images),
+        source_images,
         request.labels,
         created_s,
         request.single_snapshot,
@@ -143,9 +144,7 @@ def _needed_stages(
         triggers = found
 
 
-def _triggers(
-    dockerfile: Dockerfile, planned: PlannedStage, image: Image | None
-) -> tuple[Instruction, ...]:
+def _triggers(dockerfile: Dockerfile, planned: PlannedStage, image: Image | None) -> tuple[Instruction, ...]:
     return tuple(
         parse_onbuild(text, file=dockerfile.file, location=planned.stage.from_.location)
         for text in (image.config.onbuild if image is not None else ())

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from knarr.builder.plan.config_steps import shell_of
 from knarr.builder.plan.state import StageState
-from knarr.builder.plan.steps import FilesInput, Input, Origin, RunStep
+from knarr.builder.plan.steps import Input, Origin, RunStep
 from knarr.dockerfile.language.expand import expand_word
 from knarr.dockerfile.language.history import run_created_by
 from knarr.dockerfile.language.instructions import Run
@@ -41,7 +41,7 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
         user,
         working_dir,
         run.network,
-        *(part for mount in mounts for part in _mount_inputs(mount, origins)),
+        *(part for mount in mounts for part in _mount_inputs(state, mount, origins)),
     )
     args = [(key, value) for key, value in state.scope.history_args() if key.upper() not in PROXY_ARGS]
     state.record(run_created_by(script.argv, args), makes_layer=True)
@@ -67,11 +67,12 @@ def _origin(state: StageState, mount: Mount) -> Origin:
     return state.origin(mount.from_, numbered=False) if mount.from_ is not None else None
 
 
-def _mount_inputs(mount: Mount, origins: Mapping[Mount, Origin]) -> tuple[Input, ...]:
+def _mount_inputs(state: StageState, mount: Mount, origins: Mapping[Mount, Origin]) -> tuple[Input, ...]:
     """What a step depends on in a mount: of a secret or a cache what it is, of a bind what is in it."""
     source: Input = ""
     if mount in origins:
-        source = FilesInput(origins[mount], CopyRequest(dest="/sources/", sources=(mount.source,)))
+        wanted = CopyRequest(dest="/sources/", sources=(mount.source,))
+        source = state.files(origins[mount], wanted)
     facts = [getattr(mount, each.name) for each in fields(mount)]
     return ("mount", *(str(fact) for fact in facts), source)
 

@@ -24,6 +24,7 @@ class DockerfileSource:
     epoch_s: int | None
     """Seconds since 1970 of config, history and files that are younger; None for the real times."""
 
+
 def source_date_epoch(request: BuildRequest, dockerfile: Dockerfile) -> int | None:
     """Seconds since 1970 of config, history, files that are younger; None for the real times.
 

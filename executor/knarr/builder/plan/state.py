@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from knarr.builder.plan.plan import timestamp
+from knarr.builder.plan.steps import FilesInput, Origin
 from knarr.dockerfile.language.history import HISTORY_COMMENT
 from knarr.dockerfile.language.instructions import Instruction
+from knarr.dockerfile.language.parser import Dockerfile
 from knarr.dockerfile.language.scope import Scope
 from knarr.dockerfile.language.substitute import substitute
-from knarr.builder.plan.steps import Origin
-from knarr.dockerfile.language.parser import Dockerfile
-from knarr.dockerfile.stages.stages import resolve_from
+from knarr.dockerfile.stages.stages import Reference, resolve_from
+from knarr.images.image import Image
 from knarr.oci.image_config import History, ImageConfig
+from knarr.rootfs.copy import CopyRequest
 
 _AnyInstruction = TypeVar("_AnyInstruction", bound=Instruction)
 
@@ -27,6 +29,8 @@ class Surroundings:
     global_args: Mapping[str, str]
     contexts: frozenset[str]
     """Names of the named contexts."""
+    images: Mapping[Reference, Image]
+    """What COPY and mounts name, where that is an image."""
     created_s: int
 
     @property
@@ -64,6 +68,10 @@ class StageState:
             contexts=self.around.contexts,
             numbered=numbered,
         )
+
+    def files(self, origin: Origin, request: CopyRequest) -> FilesInput:
+        """Files as an input of a step."""
+        return FilesInput(origin, request, self.around.images.get(origin) if origin is not None else None)
 
     def configure(self, **properties: object) -> None:
         """Set properties of the config that a container starts with."""

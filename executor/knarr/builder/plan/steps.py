@@ -11,6 +11,7 @@ from knarr.dockerfile.language.remote_sources import GitSource, HttpSource, with
 from knarr.dockerfile.language.run_script import RunScript
 from knarr.dockerfile.stages.stages import Reference, StageReference
 from knarr.exec.spec import Network
+from knarr.images.image import Image
 from knarr.oci.image_config import ImageConfig
 from knarr.rootfs.copy import CopyRequest
 
@@ -27,6 +28,8 @@ class FilesInput:
 
     origin: Origin
     request: CopyRequest
+    image: Image | None = None
+    """The image that the origin names, if it is one: its layers say what its files are."""
 
 
 @dataclass(frozen=True, slots=True)

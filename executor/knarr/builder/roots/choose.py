@@ -6,6 +6,7 @@ from typing import cast
 
 from knarr.builder.roots.backend import Backend
 from knarr.builder.roots.inplace.backend import InplaceBackend
+from knarr.builder.roots.inplace.preload import load_everything
 from knarr.builder.roots.namespace.backend import enter_namespaces
 from knarr.builder.roots.none import NoBackend
 from knarr.errors import UsageError
@@ -41,7 +42,9 @@ def _namespace(isolation: Isolation, work_dir: Path, _reporter: Reporter, _kept:
 
 
 def _inplace(_isolation: Isolation, work_dir: Path, reporter: Reporter, kept: Iterable[Path]) -> _Entered:
-    return InplaceBackend(work_dir, kept, reporter), "changes by scan"
+    backend = InplaceBackend(work_dir, kept, reporter)
+    backend.before_takeover(load_everything)
+    return backend, "changes by scan"
 
 
 def _none(isolation: Isolation, _work_dir: Path, _reporter: Reporter, _kept: Iterable[Path]) -> _Entered:

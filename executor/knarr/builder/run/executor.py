@@ -94,7 +94,9 @@ class Executor:
         """
         plan, reporter = work.plan, self._tools.reporter
         self._begin(work)
-        reporter.report(StageStarted(plan.id, plan.index, plan.name, plan.from_.image, plan.from_.location.line))
+        reporter.report(
+            StageStarted(plan.id, plan.index, plan.name, plan.from_.image, plan.from_.location.line)
+        )
         for step in plan.steps:
             with located(step.instruction):
                 damaged = self._carry_out(work, step)
@@ -176,7 +178,7 @@ class Executor:
         fetched: AddSources | None,
         events: StepEvents,
     ) -> StepVerdict:
-        """What the cache says of the step, of whose layer it is known that it can be read where it must be."""
+        """What the cache says of the step; a layer that will be read soon is whole."""
         if self._tools.cache is None:
             return StepVerdict()
         verdict = self._decisions.of(step) if work.is_planned else None
@@ -188,7 +190,7 @@ class Executor:
         return verdict
 
     def _judge(self, work: StageWork, layer_step: LayerStep, fetched: AddSources | None) -> StepVerdict:
-        """Ask the cache about a step that could not be decided ahead; what it depends on is built or fetched."""
+        """Ask the cache about a step whose inputs had to be built or fetched first."""
         assert self._tools.cache is not None
         steps = self._tools.cache.steps
         for wanted in steps.keys.unknown_stages(layer_step):
@@ -211,7 +213,7 @@ class Executor:
         assert verdict.key is not None
         self._tools.cache.layers.add(verdict.layer, verdict.key)
         is_target = work.plan.index == self._plan.targets[0]
-        if work.opened is None and not (is_target and self._tools.is_read(verdict.layer)):
+        if work.opened is None and not (is_target and self._tools.outputs.read(verdict.layer)):
             return True
         return self._first_damaged([verdict.layer]) is None
 

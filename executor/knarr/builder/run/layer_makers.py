@@ -9,6 +9,7 @@ from typing import Any
 
 from knarr.builder.mounts.run_mounts import MountedStep, MountProviders, step_mounts
 from knarr.builder.plan.steps import AddStep, CopyStep, LayerStep, Origin, RunStep, Step, WorkdirStep
+from knarr.builder.roots.backend import Command
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.tools import Tools
 from knarr.builder.sources.add_sources import AddSources
@@ -16,7 +17,6 @@ from knarr.builder.sources.sources import Source
 from knarr.dockerfile.language.mount import Mount
 from knarr.dockerfile.language.run_script import SCRIPT_DIRECTORY, ScriptFile
 from knarr.exec import spec
-from knarr.exec.abilities import Command
 from knarr.images.image import Layer
 from knarr.progress import Note
 from knarr.rootfs.copy import plan_copy
@@ -84,7 +84,7 @@ def _run(work: StepWork, step: RunStep) -> Layer:
         script = step.script.file
         command = Command(
             argv=step.script.argv,
-            env=_environment(step, user) | prepared.env,
+            env={**_environment(step, user), **prepared.env},
             working_dir=step.working_dir,
             user=user,
             network=step.network,

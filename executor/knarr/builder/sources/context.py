@@ -4,8 +4,14 @@ import os
 import stat
 from pathlib import Path
 
+from knarr.builder.plan.source import DockerfileSource, source_date_epoch
+from knarr.builder.request.request import BuildRequest
 from knarr.dockerfile.ignore.patterns import IgnorePatterns
+from knarr.dockerfile.language.parser import parse
+from knarr.dockerfile.language.remote_sources import without_credentials
+from knarr.dockerfile.syntax.frontend import frontend_warning
 from knarr.errors import ContextError, UsageError
+from knarr.progress import Note, Reporter, SourceRead
 from knarr.registry.client import Client
 from knarr.registry.download import download
 
@@ -50,6 +56,22 @@ def fetch_dockerfile(url: str, directory: Path, client: Client) -> Path:
     with client.for_downloads() as downloads:
         download(downloads, url, path, limit_bytes=_MAX_DOCKERFILE_BYTES)
     return path
+
+
+def read_source(request: BuildRequest, reporter: Reporter) -> DockerfileSource:
+    """The Dockerfile, its text reported, with its ignore file.
+
+    Raises ContextError, DockerfileError, UsageError.
+    """
+    data = read_dockerfile(request.dockerfile)
+    text = without_credentials(data.decode("utf-8", "replace"))
+    reporter.report(SourceRead(str(request.dockerfile), text))
+    warning = frontend_warning(text, request.build_args)
+    if warning is not None:
+        reporter.report(Note(warning, "warning"))
+    dockerfile = parse(data, file=request.dockerfile.name)
+    epoch_s = source_date_epoch(request, dockerfile)
+    return DockerfileSource(dockerfile, read_ignore_patterns(request.dockerfile, request.context), epoch_s)
 
 
 def read_dockerfile(path: Path) -> bytes:

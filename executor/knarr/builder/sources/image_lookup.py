@@ -17,7 +17,7 @@ from knarr.errors import DockerfileError
 from knarr.images.base_images import BaseImages
 from knarr.images.blobs import Blobs
 from knarr.images.image import Image
-from knarr.images.layout_image import read_layout_image
+from knarr.images.layout import read_layout_image
 from knarr.oci.image_config import History, ImageConfig
 from knarr.oci.platform import Platform
 from knarr.rootfs.copy import CopyRequest, plan_copy
@@ -92,8 +92,8 @@ class Lookup:
         match context:
             case ImageContext(name):
                 return self._bases.get(name, platform)
-            case LayoutContext():
-                return read_layout_image(context, platform, self._blobs.store)
+            case LayoutContext(path, tag, digest):
+                return read_layout_image(path, platform, self._blobs.store, tag=tag, digest=digest)
             case DirectoryContext():
                 return self._pack(self._directory(context), platform)
 

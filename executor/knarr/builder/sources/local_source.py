@@ -23,7 +23,9 @@ class LocalSource:
     needed, and the caller removes it.
     """
 
-    def __init__(self, path: Path, ignore: IgnorePatterns, copies: Path, *, keeps_owners: bool = False) -> None:
+    def __init__(
+        self, path: Path, ignore: IgnorePatterns, copies: Path, *, keeps_owners: bool = False
+    ) -> None:
         """With `keeps_owners` files belong to whom they belong to on the machine, else to root."""
         self._path = path
         self._ignore = ignore

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from knarr.builder.cache.backends import Backend, LayoutBackend, RepositoryBackend
 from knarr.builder.cache.entry import CacheEntry
 from knarr.builder.cache.keys import digest_parts
 from knarr.builder.cache.layer_cache import LOOKUP_BUDGET_S, LayerCache
+from knarr.builder.cache.stores import CacheStore, LayoutStore, RepositoryStore
 from knarr.images.blobs import Blobs
 from knarr.images.image import Layer
 from knarr.oci import media_types
@@ -66,16 +66,16 @@ class Bench:
     place: Path
     exits: ExitStack
 
-    def layouts(self) -> LayoutBackend:
-        return LayoutBackend(self.place / "cache", self.blobs, AMD64)
+    def layouts(self) -> LayoutStore:
+        return LayoutStore(self.place / "cache", self.blobs, AMD64)
 
-    def repository(self, host: str) -> RepositoryBackend:
+    def repository(self, host: str) -> RepositoryStore:
         hasty = self.exits.enter_context(self.client.for_cache(patient=False))
-        return RepositoryBackend(self.client, hasty, Reference(host, "app/cache"), AMD64)
+        return RepositoryStore(self.client, hasty, Reference(host, "app/cache"), AMD64)
 
     def cache(
         self,
-        backend: Backend,
+        backend: CacheStore,
         *,
         now_s: int = NOW_S,
         ttl_s: float = 14 * DAY_S,
@@ -84,6 +84,7 @@ class Bench:
         made = LayerCache(
             backend,
             self.events,
+            open_data,
             now_s=now_s,
             ttl_s=ttl_s,
             writes=True,

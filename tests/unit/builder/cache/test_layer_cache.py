@@ -1,6 +1,8 @@
 """The cache of a build when what is behind it misbehaves."""
 
 import json
+import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from knarr.builder.cache.entry import CacheEntry
 from knarr.builder.cache.keys import digest_parts
 from knarr.builder.cache.layer_cache import LayerCache
 from knarr.errors import RegistryError
+from knarr.images.layout import OciLayout
 from knarr.images.store import Store
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
@@ -25,13 +28,12 @@ from unit.builder.cache.cache_bench import (
     Bench,
     entry,
     key,
-    open_data,
 )
 
 
 def test_what_was_kept_is_found(bench: Bench) -> None:
     with bench.cache(bench.layouts()) as cache:
-        cache.keep(entry(1), open_data)
+        cache.keep(entry(1))
     found = bench.cache(bench.layouts()).verdict(key(1), below=BELOW)
     assert found.entry == entry(1)
     assert bench.blobs.store.has(LAYER.descriptor.digest)
@@ -48,6 +50,33 @@ def test_an_entry_is_replaced(bench: Bench) -> None:
     assert found is not None
     assert found.created_s == NOW_S + 5
     assert [path.name for path in (bench.place / "cache").iterdir()] == [key(1)]
+
+
+def test_builds_that_share_a_directory(bench: Bench) -> None:
+    """Four processes replace and read the same entries: nobody warns, nothing is left behind."""
+    forked = multiprocessing.get_context("fork")
+    said: multiprocessing.Queue[str] = forked.Queue()
+    builds = [forked.Process(target=_keep_and_find, args=(bench, number, said)) for number in range(4)]
+    for build in builds:
+        build.start()
+    for build in builds:
+        build.join()
+    assert [build.exitcode for build in builds] == [0] * 4
+    assert said.empty(), said.get()
+    assert sorted(os.listdir(bench.place / "cache")) == sorted([key(1), key(2)])
+    assert all(bench.layouts().find(key(number)) is not None for number in (1, 2))
+
+
+def _keep_and_find(bench: Bench, number: int, said: "multiprocessing.Queue[str]") -> None:
+    for count in range(50):
+        with bench.cache(bench.layouts()) as cache:
+            for each in (1, 2):
+                cache.keep(entry(each, created_s=NOW_S - 100 * number - count))
+        verdict = bench.cache(bench.layouts()).verdict(key(1), below=BELOW)
+        if verdict.entry is None:
+            said.put(verdict.reason)
+    for warning in bench.warnings:
+        said.put(warning)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +103,8 @@ def _other_config(change: Callable[[dict[str, object]], object]) -> Callable[[Pa
 
 def _rewrite(layout: Path, change: Callable[[dict[str, object]], object]) -> None:
     """Change the config of a layout, with all digests made to fit."""
-    store = Store(layout, durable=False)
-    (layout / "ingest").mkdir()
+    written = OciLayout(layout)
+    store = Store.create(layout, durable=False)
     index = json.loads((layout / "index.json").read_bytes())
     manifest = json.loads((layout / "blobs/sha256" / index["manifests"][0]["digest"][7:]).read_bytes())
     config = json.loads((layout / "blobs/sha256" / manifest["config"]["digest"][7:]).read_bytes())
@@ -83,7 +112,7 @@ def _rewrite(layout: Path, change: Callable[[dict[str, object]], object]) -> Non
     data = json.dumps(config).encode()
     manifest["config"] |= {"digest": str(store.add(data)), "size": len(data)}
     data = json.dumps(manifest).encode()
-    store.write_index([Descriptor(media_types.OCI_MANIFEST, store.add(data), len(data))])
+    written.write_index([Descriptor(media_types.OCI_MANIFEST, store.add(data), len(data))])
 
 
 def _diff_id(config: dict[str, object]) -> None:
@@ -219,7 +248,7 @@ def _serve(entry: CacheEntry) -> Callable[[Asked], Answer]:
 def test_a_failed_build_keeps_what_it_made(bench: Bench) -> None:
     def fail(cache: LayerCache) -> None:
         with cache:
-            cache.keep(entry(1), open_data)
+            cache.keep(entry(1))
             raise RegistryError("no")
 
     with pytest.raises(RegistryError):

@@ -9,7 +9,7 @@ import pytest
 from knarr.builder.cache.entry import CacheEntry
 from knarr.builder.cache.layer_cache import LOOKUP_BUDGET_S
 from support.faulty_registry import Answer, Asked, FaultyRegistry
-from unit.builder.cache.cache_bench import BELOW, Bench, Clock, entry, key, open_data
+from unit.builder.cache.cache_bench import BELOW, Bench, Clock, entry, key
 
 FAULTS = {
     "unauthorized": Answer(401, headers={"WWW-Authenticate": 'Basic realm="x"'}),
@@ -30,7 +30,7 @@ def test_a_repository_that_fails_costs_little_and_one_warning(bench: Bench, name
             verdicts = [cache.verdict(key(number), below=BELOW) for number in range(20)]
             assert {verdict.entry for verdict in verdicts} == {None}
             for number in range(20):
-                cache.keep(entry(number), open_data)
+                cache.keep(entry(number))
         posts = [line for line in registry.lines if not line.startswith(("GET", "HEAD"))]
     assert len(bench.warnings) == (4 if name == "web page" else 1)
     if name != "web page":  # which takes everything
@@ -54,7 +54,7 @@ def test_a_repository_without_write_access_is_told_once(bench: Bench) -> None:
     with FaultyRegistry(answer) as registry, bench.cache(bench.repository(registry.host)) as cache:
         for number in range(20):
             assert cache.verdict(key(number), below=BELOW).entry is None
-            cache.keep(entry(number), open_data)
+            cache.keep(entry(number))
     assert len(bench.warnings) == 1
     assert "not kept" in bench.warnings[0]
     assert sum(line.startswith("POST") for line in registry.lines) <= 4
@@ -66,7 +66,7 @@ def test_nothing_listens(bench: Bench) -> None:
     with bench.cache(bench.repository(host)) as cache:
         for number in range(20):
             assert cache.verdict(key(number), below=BELOW).entry is None
-            cache.keep(entry(number), open_data)
+            cache.keep(entry(number))
     assert len(bench.warnings) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_cache_that_hangs_is_given_up(bench: Bench) -> None:
     cache = bench.cache(slow, budget_s=0.2)
     for number in range(20):
         assert cache.verdict(key(number), below=BELOW).entry is None
-        cache.keep(entry(number), open_data)
+        cache.keep(entry(number))
     cache.close()
     slow.opened.set()
     assert len(bench.warnings) == 1
@@ -109,7 +109,7 @@ def test_writes_that_hang_are_given_up(bench: Bench) -> None:
     slow = Slow(bench.clock)
     cache = bench.cache(slow)
     for number in range(5):
-        cache.keep(entry(number), open_data)
+        cache.keep(entry(number))
     while not slow.kept:
         time.sleep(0.01)
     mover = threading.Thread(target=_move_on, args=(bench.clock, slow.opened))
@@ -132,6 +132,6 @@ def test_what_fails_otherwise_is_not_swallowed(bench: Bench) -> None:
             raise ZeroDivisionError
 
     cache = bench.cache(Broken(bench.clock))
-    cache.keep(entry(1), open_data)
+    cache.keep(entry(1))
     with pytest.raises(ZeroDivisionError):
         cache.close()

@@ -4,11 +4,10 @@ import threading
 import time
 from typing import BinaryIO
 
-from knarr.builder.cache.backends import OpenLayer
 from knarr.builder.cache.entry import CacheEntry
 from knarr.builder.cache.writer import CacheWriter
 from knarr.errors import RegistryError
-from knarr.images.image import Layer
+from knarr.images.image import Layer, OpenLayer
 from knarr.progress import Event, Note
 
 
@@ -46,8 +45,8 @@ def _nothing(layer: Layer) -> BinaryIO:
 
 def test_failures_at_the_same_moment_are_one_warning() -> None:
     slow = _Slow()
-    keeper = CacheWriter(_Failing(), slow, clock=time.monotonic)
+    writer = CacheWriter(_Failing(), slow, _nothing, clock=time.monotonic)
     for number in range(2):
-        keeper.keep(CacheEntry(None, f"{number}", "below", 0), _nothing)
-    keeper.wait()
+        writer.keep(CacheEntry(None, f"{number}", "below", 0))
+    writer.wait()
     assert len(slow.warnings) == 1

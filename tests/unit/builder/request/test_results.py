@@ -1,5 +1,6 @@
 """The texts that a pipeline is told."""
 
+import io
 import json
 from dataclasses import replace
 
@@ -7,13 +8,12 @@ import pytest
 
 from knarr.builder.request import results
 from knarr.builder.request.results import TEKTON_RESULTS, BuildResult
-from knarr.images.form import ImageForm
 from knarr.images.image import FinishedImage, Image
 from knarr.oci.image_config import ImageConfig
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 
-IMAGE = FinishedImage.of(Image(ImageConfig.scratch(Platform("linux", "arm64"))), ImageForm())
+IMAGE = FinishedImage.of(Image(ImageConfig.scratch(Platform("linux", "arm64"))), lambda _: io.BytesIO())
 NAMES = tuple(Reference.parse(text) for text in ("x:1", "registry.test:5000/a/b:2", "x:3"))
 PUSHED = BuildResult(IMAGE.descriptor, NAMES, pushed=True, config_digest=IMAGE.config_digest)
 KEPT = replace(PUSHED, pushed=False)
@@ -49,7 +49,7 @@ def test_metadata() -> None:
         "containerimage.descriptor": {
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "digest": DIGEST,
-            "size": len(IMAGE.manifest),
+            "size": len(IMAGE.manifest_bytes),
             "platform": {"architecture": "arm64", "os": "linux"},
         },
         "containerimage.digest": DIGEST,

@@ -1,26 +1,21 @@
 """Where cache entries are kept: a repository of a registry, a directory of OCI layouts."""
 
 import io
-import os
 import re
-import shutil
-import stat
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from knarr.builder.cache.entry import CacheEntry
-from knarr.errors import CorruptError, OutputError
+from knarr.errors import ContextError, CorruptError, OutputError
 from knarr.images.blobs import Blobs
-from knarr.images.image import Layer
-from knarr.images.store import Store
+from knarr.images.image import FinishedImage, OpenLayer
+from knarr.images.layout import OciLayout
+from knarr.images.layout_directory import LayoutDirectory
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
-from knarr.oci.image_config import ImageConfig
-from knarr.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Manifest, decode_json_object, parse_manifest
+from knarr.oci.manifest import Descriptor, Manifest, parse_manifest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.registry.blob_check import check_blob
@@ -33,10 +28,8 @@ from knarr.registry.uploader import upload_blob
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
-OpenLayer = Callable[[Layer], BinaryIO]
 
-
-class Backend(Protocol):
+class CacheStore(Protocol):
     """A place for entries by key."""
 
     @property
@@ -53,7 +46,7 @@ class Backend(Protocol):
         ...
 
 
-class RepositoryBackend:
+class RepositoryStore:
     """A repository: an entry is an image, a key its tag.
 
     `lookups` is a client with little patience, `client` one that takes its time to write.
@@ -71,7 +64,7 @@ class RepositoryBackend:
         return self._repository.name
 
     def find(self, key: str) -> CacheEntry | None:
-        """See Backend. The layer itself is not read; that it is there, in its size, is asked for."""
+        """See CacheStore. The layer itself is not read; that it is there, in its size, is asked for."""
         try:
             found = resolve(self._lookups, self._tagged(key), self._platform)
         except NotFoundError:
@@ -83,7 +76,7 @@ class RepositoryBackend:
         return entry.at(replace(entry.layer, origin=found.reference))
 
     def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
-        """See Backend."""
+        """See CacheStore."""
         config = entry.config(self._platform)
         manifest = entry.manifest(config)
         for layer in entry.layers:
@@ -107,101 +100,58 @@ class RepositoryBackend:
         return Reference(self._repository.registry, self._repository.repository, tag=_checked(key))
 
 
-class LayoutBackend:
+class LayoutStore:
     """A directory of OCI image layouts, one an entry, whose names are the keys."""
 
     def __init__(self, directory: Path, blobs: Blobs, platform: Platform) -> None:
-        self._directory = directory
+        self._layouts = LayoutDirectory(directory)
         self._blobs = blobs
         self._platform = platform
 
     @property
     def name(self) -> str:
         """The directory, as the flag has it."""
-        return f"oci:{self._directory}"
+        return f"oci:{self._layouts.root}"
 
     def find(self, key: str) -> CacheEntry | None:
-        """See Backend. The layer is brought into the build's store, verified."""
-        path = self._directory / _checked(key)
+        """See CacheStore. The layer is brought into the build's store, verified."""
+        path = self._layouts.root / _checked(key)
         try:
-            if not stat.S_ISDIR(path.stat().st_mode):
-                raise CorruptError("not a directory")
-        except FileNotFoundError:
-            return None
+            return self._layouts.read(path.name, partial(self._read, key))
         except OSError as error:
             raise OutputError(f"can't read {path}: {error.strerror}") from error
-        layout = Store(path, durable=True)
-        try:
-            manifest, config = _read_layout(layout)
-        except OSError as error:
-            raise CorruptError(f"can't read {path}: {error.strerror}") from error
-        entry = CacheEntry.parse(manifest, config, key)
-        for layer in entry.layers:
-            self._take(layout, layer.descriptor)
-        return entry
 
     def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
-        """See Backend. An entry appears whole or not at all; one that is there is replaced."""
-        config = entry.config(self._platform)
-        manifest = entry.manifest(config)
+        """See CacheStore. An entry appears whole or not at all; one that is there is replaced."""
+        image = _image_of(entry, self._platform, open_layer)
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._write(entry, config, manifest, open_layer)
+            with self._layouts.replacing(_checked(entry.key)) as layout:
+                layout.put(image, [image.descriptor])
         except OSError as error:
             raise OutputError(f"can't write {self.name}: {error.strerror}") from error
 
-    def _write(self, entry: CacheEntry, config: bytes, manifest: bytes, open_layer: OpenLayer) -> None:
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=self._directory))
+    def _read(self, key: str, layout: OciLayout) -> CacheEntry:
         try:
-            layout = Store.create(made, durable=True)
+            entries = layout.entries()
+            if len(entries) != 1:
+                raise CorruptError("not a layout of one image")
+            manifest = layout.manifest(entries[0].digest, self._platform)
+            entry = CacheEntry.parse(manifest, layout.config(manifest), key)
             for layer in entry.layers:
-                with open_layer(layer) as source, layout.writer(layer.descriptor) as writer:
-                    shutil.copyfileobj(source, writer)
-            layout.add(config)
-            digest = layout.add(manifest)
-            layout.write_index([Descriptor(media_types.OCI_MANIFEST, digest, len(manifest))])
-            layout.finish()
-            os.chmod(made, 0o755)
-            target = self._directory / _checked(entry.key)
-            if os.path.lexists(target):
-                old = made.with_name(f"{made.name}-old")
-                target.rename(old)
-                _remove(old)
-            made.rename(target)
-        except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
-            raise
-
-    def _take(self, layout: Store, descriptor: Descriptor) -> None:
-        if self._blobs.store.has(descriptor.digest):
-            return
-        try:
-            source = layout.open(descriptor.digest)
+                layout.copy_blob(layer.descriptor, self._blobs.store)
+        except ContextError as error:
+            raise CorruptError("an index instead of an image") from error
         except OSError as error:
-            raise CorruptError(f"the layer is missing: {error.strerror}") from error
-        with source, self._blobs.store.writer(descriptor) as writer:
-            shutil.copyfileobj(source, writer)
+            raise CorruptError(f"can't read {layout.root}: {error.strerror}") from error
+        return entry
 
 
-def _read_layout(layout: Store) -> tuple[Manifest, ImageConfig]:
-    with (layout.root / "index.json").open("rb") as file:
-        index = decode_json_object(file.read(MAX_MANIFEST_BYTES + 1), "index.json")
-    manifests = index.get("manifests")
-    if not isinstance(manifests, list) or len(manifests) != 1:
-        raise CorruptError("not a layout of one image")
-    descriptor = Descriptor.parse(manifests[0])
-    manifest = parse_manifest(layout.read(descriptor.digest, limit_bytes=MAX_MANIFEST_BYTES))
-    if not isinstance(manifest, Manifest):
-        raise CorruptError("an index instead of an image")
-    config = ImageConfig.parse(layout.read(manifest.config.digest, limit_bytes=MAX_MANIFEST_BYTES))
-    return manifest, config
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _image_of(entry: CacheEntry, platform: Platform, open_layer: OpenLayer) -> FinishedImage:
+    """An entry as it is stored."""
+    config = entry.config(platform)
+    manifest = parse_manifest(entry.manifest(config))
+    assert isinstance(manifest, Manifest)
+    return FinishedImage.assemble(manifest, config, entry.layers, open_layer)
 
 
 def _checked(key: str) -> str:
