@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from knarr.builder.cache.decisions import decide
+from knarr.builder.cache.decisions import ask
 from knarr.builder.cache.input_keys import InputKeys
 from knarr.builder.cache.layer_cache import LayerCache
 from knarr.builder.cache.step_cache import StepCache
@@ -65,7 +65,7 @@ class PlannedBuild:
             steps = StepCache(
                 cache, request.cache.rules, keys, base_parts=base_parts(request, tools.blobs), created_s=0
             )
-            decide(resolve(request, source, tools.lookup, reporter), steps)
+            ask(resolve(request, source, tools.lookup, reporter), steps)
             return cache.asked
 
     def _request(self, work: Path) -> BuildRequest:

@@ -73,7 +73,7 @@ def decide(plan: Plan, cache: StepCache | None) -> Decisions:
     """
     if cache is None:
         return Decisions()
-    _ask(plan, cache)
+    ask(plan, cache)
     verdicts: dict[str, StepVerdict] = {}
     ends: dict[int, CacheState] = {}
     for stage in plan.stages.values():
@@ -111,7 +111,7 @@ def decide_soundly(
             return decisions
 
 
-def _ask(plan: Plan, cache: StepCache) -> None:
+def ask(plan: Plan, cache: StepCache) -> None:
     """Begin all lookups, so that they go on side by side."""
     ends: dict[int, CacheState] = {}
     for stage in plan.stages.values():

@@ -28,6 +28,7 @@ from unit.builder.cache.cache_bench import (
     Bench,
     entry,
     key,
+    open_data,
 )
 
 
