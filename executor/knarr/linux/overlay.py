@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from knarr.errors import IsolationError
-from knarr.exec.mounts import add_mount_flags, descriptor_path
 from knarr.linux import syscalls as sc
+from knarr.linux.mounts import add_mount_flags, descriptor_path
 
 MAX_LOWERS = 500
 """The most layers that the kernel stacks (OVL_MAX_STACK)."""
@@ -26,7 +26,7 @@ _USERXATTR_OPTIONS = (("index", "off"), ("userxattr", None))
 # No option `lowerdir+` (before Linux 6.7), no fsopen (before 5.2), or one that a seccomp profile denies.
 _NO_DESCRIPTOR_MOUNT = (errno.EINVAL, errno.ENOSYS, errno.EPERM)
 _MOUNT_HERE = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from knarr.exec import syscalls; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from knarr.linux import syscalls; "
     "syscalls.mount('overlay', sys.argv[2], 'overlay', int(sys.argv[3]), sys.argv[4])"
 )
 

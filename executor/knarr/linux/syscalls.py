@@ -39,7 +39,10 @@ CAP_SYS_ADMIN = 21
 CAP_LAST = 63
 
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
+
+PROC_SUPER_MAGIC = 0x9FA0
 
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
@@ -69,6 +72,7 @@ _SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "ppc64le": 17
 _SYS_RT_SIGPROCMASK = {"x86_64": 14, "aarch64": 135, "riscv64": 135, "ppc64le": 174, "s390x": 175}
 _SIG_SETMASK = 2
 _KERNEL_SIGSET_SIZE = 8
+_STATFS_BYTES = 256  # more than the structure has anywhere
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
@@ -204,15 +208,27 @@ class _OpenHow(ctypes.Structure):
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
-    """Open `path` below a directory descriptor, which the caller closes; ENOSYS before Linux 5.6."""
+    """Open `path` below a directory descriptor, which the caller closes; ENOSYS before Linux 5.6.
+
+    As `os.open` does, it retries where a signal came, and raises ValueError for a path with a NUL.
+    """
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
     size = ctypes.sizeof(how)
     while True:
         try:
             return _checked(_syscall(_SYS_OPENAT2, directory, encoded, ctypes.byref(how), size), path)
-        except BlockingIOError:  # EAGAIN: something was renamed or mounted while the kernel looked
-            continue
+        except (BlockingIOError, InterruptedError):
+            continue  # EAGAIN: something was renamed or mounted while the kernel looked
+
+
+def file_system_type(descriptor: int) -> int:
+    """The magic number of the file system that an open file is on; fstatfs(2)."""
+    status = ctypes.create_string_buffer(_STATFS_BYTES)
+    _checked(_libc.fstatfs(descriptor, status))
+    return ctypes.c_uint32.from_buffer(status).value  # the field is wider on some machines, all little-endian
 
 
 class _MountAttr(ctypes.Structure):

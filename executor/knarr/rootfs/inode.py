@@ -3,10 +3,12 @@
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import BinaryIO
 
 from knarr.errors import ContextError
-from knarr.layers.entry import NO_XATTRS, Entry, Kind
+from knarr.layers.entry import NO_XATTRS, Entry, Kind, LayerItem
 
 OWNER_XATTR = "user.knarr.owner"
 """b"uid:gid": the owner of a file whose real one a user namespace with a single id could not set."""
@@ -87,6 +89,30 @@ def describe_with(
         device=device,
         xattrs=layer_xattrs(xattrs),
     )
+
+
+class HardLinks:
+    """Names of one inode kept together within a layer; remembers inodes by device and number."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, int], str] = {}
+
+    def item(self, entry: Entry, status: os.stat_result, open_content: Callable[[], BinaryIO]) -> LayerItem:
+        """The entry with its content, or as a HARDLINK to the name of the same inode that came first."""
+        if status.st_nlink > 1 and entry.kind is not Kind.DIRECTORY:
+            first = self._first.setdefault((status.st_dev, status.st_ino), entry.path)
+            if first != entry.path:
+                return LayerItem(
+                    replace(
+                        entry,
+                        kind=Kind.HARDLINK,
+                        size=0,
+                        link_target=first,
+                        xattrs=NO_XATTRS,
+                        device=(0, 0),
+                    )
+                )
+        return LayerItem(entry, open_content if entry.size else None)
 
 
 def layer_xattrs(xattrs: Mapping[str, bytes]) -> Mapping[str, bytes]:

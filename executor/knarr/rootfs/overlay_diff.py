@@ -8,8 +8,7 @@ from functools import partial
 
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
 from knarr.layers.paths import join, name_of, parent_of, sort_key
-from knarr.rootfs.hard_links import HardLinks
-from knarr.rootfs.inode import describe_with, read_xattrs, stat_name
+from knarr.rootfs.inode import HardLinks, describe_with, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
 from knarr.rootfs.tree import Tree
 

@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 from knarr.layers.entry import WHITEOUT_PREFIX, Entry, Kind, LayerItem
 from knarr.layers.paths import join, name_of, parent_of, sort_key
-from knarr.rootfs.hard_links import HardLinks
-from knarr.rootfs.inode import describe, layer_xattrs, read_xattrs, stat_name
+from knarr.rootfs.inode import HardLinks, describe, layer_xattrs, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
 
 Exclude = Callable[[str], bool]

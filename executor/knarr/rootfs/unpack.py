@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from knarr.errors import CorruptError, IsolationError, KnarrError, OutputError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
+from knarr.layers.paths import join
 from knarr.layers.tar_names import MAX_PATH_BYTES
 from knarr.layers.tar_read import TarReader
 from knarr.rootfs.paths import (
@@ -20,7 +21,6 @@ from knarr.rootfs.paths import (
     DirectoryCache,
     Fate,
     clear_directory,
-    join,
     remove_tree,
     resolve_directory,
 )

@@ -20,7 +20,7 @@ from knarr.exec import spec
 from knarr.exec.agent_forwarder import forwarded
 from knarr.layers.entry import Kind
 from knarr.layers.paths import clean, sort_key
-from knarr.rootfs.discard import discard_tree
+from knarr.rootfs.paths import discard_tree
 
 _AGENT_VARIABLE = "SSH_AUTH_SOCK"
 

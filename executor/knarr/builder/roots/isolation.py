@@ -14,8 +14,7 @@ from knarr.builder.roots.stage_root import Directories
 from knarr.errors import IsolationError, RunError, UsageError
 from knarr.exec import launch
 from knarr.exec.bundle import BUNDLE, CONFIGURATION, own_directories
-from knarr.exec.harden import harden
-from knarr.exec.namespaces import Namespaces, enter, stay
+from knarr.exec.namespaces import Namespaces, enter, harden, stay
 from knarr.exec.probe import Isolation, Mode, Requested, probe, probe_overlay
 from knarr.exec.spec import DEFAULT_HOSTNAME, Mount, Network, RunSpec
 from knarr.progress import Note, Reporter

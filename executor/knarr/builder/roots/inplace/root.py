@@ -16,7 +16,7 @@ from knarr.builder.roots.mount_points import Stub, stubs_in
 from knarr.errors import IsolationError, KnarrError
 from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
 from knarr.layers.paths import clean, join, name_of, parent_of
-from knarr.linux.mount_points import read_mount_points
+from knarr.linux.mounts import read_mount_points
 from knarr.progress import Note, Reporter
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.protection import Protection
