@@ -65,7 +65,7 @@ class MetadataWriter:
         self._default_owner = (os.geteuid(), os.getegid())
 
     def is_needed(self, entry: Entry, directory: Directory) -> bool:
-        """Whether a new inode differs from what its creation with the entry's mode makes of it."""
+        """Whether a new inode differs by more than its permission bits from what its creation makes of it."""
         return (
             (entry.uid, entry.gid) != self._default_owner
             or entry.mode > 0o777
@@ -84,7 +84,7 @@ class MetadataWriter:
         os.fchmod(fd, entry.mode)
 
     def apply_by_name(self, directory: Directory, name: str, entry: Entry) -> None:
-        """Owner and attributes of a symbolic link, device or FIFO, and its time."""
+        """Owner and attributes of a symbolic link, device or FIFO."""
         try:
             os.chown(name, entry.uid, entry.gid, dir_fd=directory.fd, follow_symlinks=False)
         except OSError as error:
@@ -94,6 +94,15 @@ class MetadataWriter:
         path = f"/proc/self/fd/{directory.fd}/{name}"
         for key, value in entry.xattrs.items():
             self._set_xattr(path, entry.path, key, value)
+
+    def set_mode_by_name(self, directory: Directory, name: str, entry: Entry) -> None:
+        """The mode of a device or FIFO, which is never opened: that can do something to it."""
+        # chmod has no way to leave a symbolic link alone (before Linux 6.6), a descriptor has.
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
+        try:
+            os.chmod(f"/proc/self/fd/{fd}", entry.mode)
+        finally:
+            os.close(fd)
 
     def apply_to_link(self, directory: Directory, name: str, entry: Entry) -> None:
         """What a hard link's header says, as containerd does, where the file has something else."""
