@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from knarr.errors import ContextError
 from knarr.layers.entry import NO_XATTRS, Entry, Kind, LayerItem
+from knarr.layers.tar_header import MAX_ID
 
 OWNER_XATTR = "user.knarr.owner"
 """b"uid:gid": the owner of a file whose real one a user namespace with a single id could not set."""
@@ -131,6 +132,6 @@ def _owner(value: bytes | None, path: str) -> tuple[int, int] | None:
     if value is None:
         return None
     uid, _, gid = value.partition(b":")
-    if not (uid.isdigit() and gid.isdigit() and len(value) <= 21):
+    if not (uid.isdigit() and gid.isdigit() and len(value) <= 21 and max(int(uid), int(gid)) <= MAX_ID):
         raise ContextError(f"reading the owner of /{path}: its attribute {OWNER_XATTR} is {value!r}")
     return int(uid), int(gid)

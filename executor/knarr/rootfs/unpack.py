@@ -208,20 +208,19 @@ class _Applier:
 
     def _make_file(self, directory: Directory, name: str, entry: Entry, path: str) -> None:
         needs_metadata = self._metadata.is_needed(entry, directory)
+        mode = 0o600 if needs_metadata else entry.mode
         try:
-            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=directory.fd)
+            fd = os.open(name, _NEW_FILE, mode, dir_fd=directory.fd)
         except FileExistsError:
             room = self._make_room(directory, name, path)
             if room is None:
                 return
-            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=room.fd)
+            fd = os.open(name, _NEW_FILE, mode, dir_fd=room.fd)
         try:
             if entry.size:
                 self._write_content(fd, entry)
             if needs_metadata:
                 self._metadata.apply(fd, entry)
-            else:
-                os.fchmod(fd, entry.mode)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
@@ -248,7 +247,7 @@ class _Applier:
     def _make_directory(self, directory: Directory, name: str, entry: Entry, path: str) -> None:
         existing = False
         try:
-            os.mkdir(name, 0o700, dir_fd=directory.fd)
+            os.mkdir(name, entry.mode, dir_fd=directory.fd)
         except FileExistsError:
             existing = self._is_directory(directory, name)
             if not existing:
@@ -256,20 +255,18 @@ class _Applier:
                 if room is None:
                     return
                 directory = room
-                os.mkdir(name, 0o700, dir_fd=directory.fd)
+                os.mkdir(name, entry.mode, dir_fd=directory.fd)
         self._directory_times[path] = entry.mtime_ns
         if existing and self._protection is not None:
             self._protection.unblock(path)
-        fd = os.open(name, _DIRECTORY, dir_fd=directory.fd)
-        try:
-            if existing or self._metadata.is_needed(entry, directory):
+        if existing or self._metadata.is_needed(entry, directory):
+            fd = os.open(name, _DIRECTORY, dir_fd=directory.fd)
+            try:
                 self._metadata.apply(fd, entry, existing=existing)
-            else:
-                os.fchmod(fd, entry.mode)
-        finally:
-            os.close(fd)
-        if entry.mode & stat.S_ISGID:
-            self._directories.forget()
+            finally:
+                os.close(fd)
+            if entry.mode & stat.S_ISGID:
+                self._directories.forget()
 
     def _make_symlink(self, directory: Directory, name: str, entry: Entry, path: str) -> None:
         def make(dir_fd: int) -> None:
@@ -280,7 +277,7 @@ class _Applier:
     def _make_node(self, directory: Directory, name: str, entry: Entry, path: str) -> None:
         def make(dir_fd: int) -> None:
             try:
-                os.mknod(name, 0o600 | _NODE_TYPES[entry.kind], os.makedev(*entry.device), dir_fd=dir_fd)
+                os.mknod(name, entry.mode | _NODE_TYPES[entry.kind], os.makedev(*entry.device), dir_fd=dir_fd)
             except PermissionError as error:
                 raise _NodeRefusedError from error
 
@@ -302,8 +299,6 @@ class _Applier:
             make(directory.fd)
         if self._metadata.is_needed(entry, directory):
             self._metadata.apply_by_name(directory, name, entry)
-        if entry.kind is not Kind.SYMLINK:
-            self._metadata.set_mode_by_name(directory, name, entry)
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(name, ns=times, dir_fd=directory.fd, follow_symlinks=False)
 

@@ -87,8 +87,9 @@ def test_attributes(place: Path, tree: Tree) -> None:
     assert (entry.uid, entry.gid, dict(entry.xattrs)) == (1, 2, {"user.kept": b"1:2"})
 
 
-def test_a_broken_owner_attribute(place: Path, tree: Tree) -> None:
-    os.setxattr(place / "d", "user.knarr.owner", b"root")
+@pytest.mark.parametrize("value", [b"root", b"4294967295:0", b"0:9999999999"])
+def test_a_broken_owner_attribute(place: Path, tree: Tree, value: bytes) -> None:
+    os.setxattr(place / "d", "user.knarr.owner", value)
     with pytest.raises(ContextError, match=r"user\.knarr\.owner"):
         tree.lookup("d")
 

@@ -73,7 +73,7 @@ def test_makes_every_kind(tmp_path: Path) -> None:
 def test_the_umask_is_left_to_other_threads(tmp_path: Path) -> None:
     data = archive(*(file(b"f%d" % number, b"x" * 600, mode=0o666) for number in range(50)), fifo(b"p"))
     (tmp_path / "root").mkdir()
-    modes = []
+    modes: list[int] = []
 
     class Watched(io.BytesIO):
         """Lets another thread make a directory whenever the layer is read on, a block at a time."""
