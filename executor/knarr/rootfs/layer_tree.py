@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from knarr.errors import ContextError, CorruptError
-from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
+from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
 from knarr.layers.paths import name_of, parent_of
-from knarr.layers.spool import Content, Spool, StoredContent
+from knarr.layers.spool import Spool, StoredContent
 from knarr.layers.tar_names import MAX_PATH_BYTES
 from knarr.layers.tar_read import TarMember
 from knarr.rootfs.tree import resolve_links
@@ -36,7 +36,9 @@ class _Node:
         "xattrs",
     )
 
-    def __init__(self, entry: Entry, content: Content | None, children: "dict[str, _Node] | None") -> None:
+    def __init__(
+        self, entry: Entry, content: StoredContent | None, children: "dict[str, _Node] | None"
+    ) -> None:
         self.kind = entry.kind
         self.mode = entry.mode
         self.uid = entry.uid
@@ -89,13 +91,6 @@ class LayerTree:
             builder.add(entry, stored if entry.kind is Kind.FILE and entry.size else None)
         return LayerTree(self._spool, builder.root)
 
-    def with_items(self, items: Iterable[LayerItem]) -> "LayerTree":
-        """This tree with one more layer whose contents are still where the items open them from."""
-        builder = _Builder(self._root)
-        for item in items:
-            builder.add(item.entry, item.open_content)
-        return LayerTree(self._spool, builder.root)
-
     def lookup(self, path: str) -> Entry | None:
         """See `Tree.lookup`."""
         node = _find(self._root, path)
@@ -118,9 +113,7 @@ class LayerTree:
     def prepare(self, paths: Iterable[str]) -> None:
         """Write the contents of these files to the spool: one pass over each layer that holds some."""
         nodes = (_find(self._root, path) for path in paths)
-        self._spool.fill(
-            node.content for node in nodes if node is not None and isinstance(node.content, StoredContent)
-        )
+        self._spool.fill(node.content for node in nodes if node is not None and node.content is not None)
 
     def open(self, path: str) -> BinaryIO:
         """See `Tree.open`. A file that was not prepared costs a pass over its layer up to its end."""
@@ -154,7 +147,7 @@ class _Builder:
         self._last_parent: tuple[str, _Node] | None = None
         """An archive comes in tree order: the next entry is mostly in the same directory."""
 
-    def add(self, entry: Entry, content: Content | None) -> None:
+    def add(self, entry: Entry, content: StoredContent | None) -> None:
         name = name_of(entry.path)
         if not entry.path:
             _describe(self.root, entry)
@@ -175,7 +168,7 @@ class _Builder:
         else:
             self._hide(parent, name.removeprefix(WHITEOUT_PREFIX))
 
-    def _place(self, entry: Entry, name: str, content: Content | None) -> None:
+    def _place(self, entry: Entry, name: str, content: StoredContent | None) -> None:
         parent = self._parent(entry)
         children = _children(parent)
         old = children.get(name)

@@ -39,11 +39,10 @@ PROTECTED = "what lies at a protected place: /"
 
 @dataclass(frozen=True, slots=True)
 class AppliedLayer:
-    """What was done; `losses` is what the root file system goes without."""
+    """How it went."""
 
-    entries: int
-    content_bytes: int
     losses: tuple[Loss, ...]
+    """What the root file system goes without."""
 
 
 def apply_layer(
@@ -89,7 +88,6 @@ class _Applier:
         self._directories = DirectoryCache(root_fd, guard=protection.check if protection else None)
         self._own: set[str] = set()
         self._directory_times: dict[str, int] = {}
-        self._content_bytes = 0
         self._makers: dict[Kind, Callable[[Directory, str, Entry, str], None]] = {
             Kind.FILE: self._make_file,
             Kind.DIRECTORY: self._make_directory,
@@ -101,19 +99,17 @@ class _Applier:
         }
 
     def run(self) -> AppliedLayer:
-        entries = 0
         path = "a layer"
         try:
             for entry in self._reader:
                 path = entry.path
-                entries += 1
                 if path:
                     self._apply(entry)
             path = "times of directories"
             self._restore_directory_times()
         except OSError as error:
             raise _translate(error, path) from error
-        return AppliedLayer(entries, self._content_bytes, self._losses.all())
+        return AppliedLayer(self._losses.all())
 
     def close(self) -> None:
         self._directories.forget()
@@ -226,7 +222,6 @@ class _Applier:
             os.close(fd)
 
     def _write_content(self, fd: int, entry: Entry) -> None:
-        self._content_bytes += entry.size
         if self._reader.sparse_map is None:
             whole = self._reader.take_whole()
             for chunk in self._reader.chunks() if whole is None else (whole,):
