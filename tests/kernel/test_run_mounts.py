@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.exec.mounts import STUB_PATHS
+from knarr.exec.mounts import MOUNT_POINTS
 from support.exec_request import Executor, Outcome
 
 pytestmark = pytest.mark.root
@@ -19,7 +19,7 @@ def fine(outcome: Outcome) -> str:
 
 
 def test_stub_paths_are_what_the_mounts_need(root_executor: Executor) -> None:
-    for path, mode in STUB_PATHS:
+    for path, mode in MOUNT_POINTS:
         assert stat.S_IFMT((root_executor.root / path).stat().st_mode) == stat.S_IFMT(mode)
 
 

@@ -1,4 +1,4 @@
-"""The last stretch before execve: identity, capabilities, working directory, executable.
+"""What becomes the step's command: its identity, capabilities, working directory, executable.
 
 Runs inside the new root, in the process that becomes the RUN step's command.
 """

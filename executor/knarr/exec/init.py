@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STARTED = b"S"
 """What the status pipe says just before execve; a report of a failure may still follow."""
 
-SETUP_FAILED = 125
+_SETUP_FAILED = 125
 """How a step's process ends that reported a failure."""
 
 _SIGKILL = 9
@@ -50,7 +50,7 @@ def main(spec_fd: int, status_fd: int, lifeline_fd: int) -> None:
         alive_fd, child = _fork_first(spec, status_fd, lifeline_fd)
     except OSError as error:
         _report(status_fd, "start a process in a new pid namespace", error)
-        os._exit(SETUP_FAILED)
+        os._exit(_SETUP_FAILED)
     os.close(status_fd)
     _wait_for_end(alive_fd, lifeline_fd, child)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -65,7 +65,7 @@ def _fork_first(spec: WireSpec, status_fd: int, lifeline_fd: int) -> tuple[int, 
         # Without a pid namespace nobody but this process can kill the rest: then it outlives the executor.
         sc.prctl(sc.PR_SET_PDEATHSIG, _SIGKILL)
         if os.getppid() != spec["parent_pid"]:
-            os._exit(SETUP_FAILED)
+            os._exit(_SETUP_FAILED)
         sc.unshare(sc.CLONE_NEWPID)
     else:
         sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
@@ -132,7 +132,7 @@ def _run_first(spec: WireSpec, status_fd: int) -> int:
         command = os.fork()
     except OSError as error:
         _report(status_fd, doing, error)
-        return SETUP_FAILED
+        return _SETUP_FAILED
     if command == 0:
         _become_command(spec, old_proc, status_fd)
     os.close(status_fd)
@@ -156,7 +156,7 @@ def _become_command(spec: WireSpec, old_proc: int, status_fd: int) -> None:
         execute(spec, old_proc, lambda: os.write(status_fd, STARTED))
     except CommandError as error:
         _report(status_fd, error.doing, error.cause, error.path)
-    os._exit(SETUP_FAILED)
+    os._exit(_SETUP_FAILED)
 
 
 def _report(status_fd: int, doing: str, error: OSError, path: str | None = None) -> None:

@@ -3,7 +3,7 @@
 Called in the step's new mount namespace while the old root is still `/`: whatever is mounted goes
 through `/proc/self/fd/N` of a target opened inside the root, so a symlink in the image can't lead a
 mount out of it. Nothing is created in the image: a target that is missing is left out, except for a
-`Mount`, whose caller asked for it. The paths of `STUB_PATHS` are what an image should have.
+`Mount`, whose caller asked for it. The paths of `MOUNT_POINTS` are what an image should have.
 
 Every function raises OSError. The paths follow runc's defaults (runtime-spec config-linux.md, "Default
 Filesystems", "Default Devices", "Masked Paths").
@@ -23,7 +23,7 @@ TYPE_CHECKING = False  # `typing` would cost the step's interpreter more than al
 if TYPE_CHECKING:
     from knarr.exec.spec import WireMount
 
-STUB_PATHS = (
+MOUNT_POINTS = (
     ("dev", stat.S_IFDIR | 0o755),
     ("etc", stat.S_IFDIR | 0o755),
     ("etc/hosts", stat.S_IFREG | 0o644),

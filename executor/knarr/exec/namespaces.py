@@ -1,4 +1,4 @@
-"""The executor's own process set apart: namespaces, entered once at start while it has a single thread.
+"""The executor's own namespaces, entered once at start while it has a single thread.
 
 As root with CAP_SYS_ADMIN that is a mount namespace. For everybody else it is a user namespace as well, with
 as many ids as can be had: those of the container for its root, those of /etc/subuid through newuidmap for an
@@ -65,7 +65,7 @@ def enter() -> Namespaces:
 
 
 def stay() -> Namespaces:
-    """Enter none: what this process has already."""
+    """Describe the namespaces that this process was started in, without entering others."""
     return _describe("none")
 
 

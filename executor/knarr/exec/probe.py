@@ -71,7 +71,7 @@ def probe(requested: Requested, *, force: bool = False) -> Isolation:
 
 
 def _without_namespaces(refusal: IsolationError, *, force: bool) -> Isolation:
-    """What `auto` has where there are no namespaces: never `/` of a machine that is not ours alone."""
+    """What `auto` chooses where there are no namespaces; it never builds in `/` of a machine of others."""
     if not runs_from_image():
         return Isolation("none", f"none: {refusal.message}", refusal=refusal)
     try:

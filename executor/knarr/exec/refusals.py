@@ -1,4 +1,4 @@
-"""Why the kernel refused a namespace, told from its error number plus the settings of this machine."""
+"""Why the kernel refused a namespace: read from its error number, with the settings of this machine."""
 
 import errno
 from pathlib import Path

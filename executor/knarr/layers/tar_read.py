@@ -69,7 +69,7 @@ class TarMember:
 
 
 class TarReader:
-    """Iterates over the entries; between two steps, `chunks` or `read` give the content of the last one.
+    """Iterates over the entries; `chunks` or `read` give the content of the one that came last.
 
     Content that isn't asked for is skipped. With `whiteouts` (the archive is a layer) markers are checked and
     come as a FILE whatever type they have, and what aufs left in a root is left out; otherwise a name with

@@ -114,7 +114,7 @@ class _Packer:
 
 
 class _Chunker:
-    """Cuts a stream into pieces of one size, which the compressors' determinism and speed ask for."""
+    """Cuts a stream into pieces of one size: the compressors are fast and deterministic with these."""
 
     def __init__(self, packer: _Packer) -> None:
         self._packer = packer

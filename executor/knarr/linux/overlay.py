@@ -66,7 +66,7 @@ def mount_overlay(
             return
         with _open_layers(lowers, upper, work, _options(userxattr=userxattr, volatile=volatile)) as layers:
             try:
-                mount_by_descriptors(layers, target)
+                _mount_by_descriptors(layers, target)
             except OSError as error:
                 if error.errno not in _NO_DESCRIPTOR_MOUNT:
                     raise
@@ -122,7 +122,7 @@ def _open_layers(
             os.close(descriptor)
 
 
-def mount_by_descriptors(layers: _Layers, target: Path) -> None:
+def _mount_by_descriptors(layers: _Layers, target: Path) -> None:
     """Mount through fsopen, one layer a call (Linux 6.7); raises OSError with nothing mounted."""
     context = sc.fsopen("overlay")
     try:

@@ -40,7 +40,7 @@ def stat_name(directory_fd: int, name: str) -> os.stat_result | None:
         raise
 
 
-def kind_of(status: os.stat_result) -> Kind | None:
+def _kind_of(status: os.stat_result) -> Kind | None:
     """What the inode is; None for a socket, which has no place in a layer."""
     return _KINDS.get(stat.S_IFMT(status.st_mode))
 
@@ -71,7 +71,7 @@ def describe_with(
     directory_fd: int, name: str, path: str, status: os.stat_result, xattrs: Mapping[str, bytes]
 ) -> Entry | None:
     """As `describe`, with the attributes read already."""
-    kind = kind_of(status)
+    kind = _kind_of(status)
     if kind is None:
         return None
     uid, gid = _owner(xattrs.get(OWNER_XATTR), path) or (status.st_uid, status.st_gid)

@@ -68,7 +68,7 @@ class _Node:
         )
 
     def copy(self) -> "_Node":
-        """A directory node of the same look with its own dictionary of the same children."""
+        """A directory node with the same metadata, and a dictionary of its own of the same children."""
         return _Node(self.entry(""), None, dict(self.children or {}))
 
 
@@ -195,7 +195,7 @@ class _Builder:
             raise CorruptError(
                 f"reading a layer: {entry.path!r} is a hard link to {entry.link_target!r}, which is no file"
             )
-        if _look(node) != _look(entry) or entry.xattrs:
+        if _metadata(node) != _metadata(entry) or entry.xattrs:
             changed = _Node(node.entry(target), node.content, None)
             _describe(changed, replace(entry, xattrs={**node.xattrs, **entry.xattrs}))
             node = changed
@@ -255,7 +255,7 @@ class _Builder:
             self._hide_below(_children(directory)[name])
 
     def _hide_one(self, directory: _Node, name: str) -> bool:
-        """The same, but true for a directory of this layer's, which is to be looked into."""
+        """As `_hide`, for the name alone; true for a directory of this layer, in which the caller goes on."""
         children = _children(directory)
         node = children.get(name)
         if node is None:
@@ -275,12 +275,12 @@ def _plain_directory(path: str) -> Entry:
     return Entry(path=path, kind=Kind.DIRECTORY, mode=0o755)
 
 
-def _look(of: "_Node | Entry") -> tuple[int, int, int, int]:
+def _metadata(of: "_Node | Entry") -> tuple[int, int, int, int]:
     return of.mode, of.uid, of.gid, of.mtime_ns
 
 
 def _describe(node: _Node, entry: Entry) -> None:
-    """Give a node the look that an entry says."""
+    """Give a node the metadata of an entry."""
     node.mode, node.uid, node.gid = entry.mode, entry.uid, entry.gid
     node.mtime_ns, node.xattrs = entry.mtime_ns, entry.xattrs
 

@@ -193,9 +193,9 @@ class _Comparison:
             return False
         old, new = _unpack(old_packed), _unpack(new_packed)
         if stat.S_ISDIR(old.mode) and stat.S_ISDIR(new.mode):
-            look = (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid)
+            metadata = (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid)
             time = old.mtime_ns != new.mtime_ns and self._was_entered(path)
-            return look or time or self._before.xattrs.get(path) != self._after.xattrs.get(path)
+            return metadata or time or self._before.xattrs.get(path) != self._after.xattrs.get(path)
         if old != new:
             return True
         digest = self._before.digests.get(path)

@@ -1,7 +1,7 @@
-"""A root file system as something to look at: entries by path.
+"""The view of a root file system that steps plan against: entries by path.
 
-A `Tree` never changes anything. COPY, ADD, WORKDIR and USER plan against it, and neither know nor care
-whether it is an index of layers or a directory. Paths are those of `layers.entry.Entry`: relative to the
+A `Tree` never changes anything. COPY, ADD, WORKDIR and USER read it, and do not know whether it is an index
+of layers or a directory. Paths are those of `layers.entry.Entry`: relative to the
 root, no ".", no "..", no empty component; "" is the root.
 """
 

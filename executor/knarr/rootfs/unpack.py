@@ -143,7 +143,7 @@ class _Applier:
         self._makers[entry.kind](directory, name, entry, path)
 
     def _lose(self, path: str) -> None:
-        """Note what a protected place did not get."""
+        """Note that an entry was left out at a protected place."""
         assert self._protection is not None
         self._losses.add(f"{PROTECTED}{self._protection.covering(path) or path}", path)
 
@@ -335,7 +335,7 @@ class _Applier:
         return directory
 
     def _restore_directory_times(self) -> None:
-        """At the end, as every entry in a directory changes its time."""
+        """Set them at the end, since every entry made in a directory changes its time."""
         for path, mtime_ns in self._directory_times.items():
             head, _, name = path.rpartition("/")
             try:

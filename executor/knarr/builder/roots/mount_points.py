@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from knarr.errors import DockerfileError
-from knarr.exec.mounts import STUB_PATHS
+from knarr.exec.mounts import MOUNT_POINTS
 from knarr.layers.entry import Entry, Kind, LayerItem
 from knarr.layers.paths import clean, parent_of
 from knarr.rootfs.paths import open_parent
@@ -45,7 +45,7 @@ def missing_mount_point(tree: Tree, target: str, *, is_directory: bool) -> list[
 def make_stub_directory(path: Path) -> None:
     """Make a directory with the mount points of every step, to lie below all others of an overlay."""
     path.mkdir(mode=0o755)
-    for stub in STUB_PATHS:
+    for stub in MOUNT_POINTS:
         _make_at(path, stub)
 
 
@@ -91,7 +91,7 @@ def stubs_in(root_fd: int, more: Sequence[Stub] = ()) -> Iterator[None]:
     """
     made: list[tuple[Stub, tuple[int, int]]] = []
     try:
-        for stub in (*STUB_PATHS, *more):
+        for stub in (*MOUNT_POINTS, *more):
             identity = _make(root_fd, stub)
             if identity is not None:
                 made.append((stub, identity))
