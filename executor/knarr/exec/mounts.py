@@ -9,8 +9,6 @@ Every function raises OSError. The paths follow runc's defaults (runtime-spec co
 Filesystems", "Default Devices", "Masked Paths").
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
@@ -165,7 +163,7 @@ def _open_file(root: int, path: str) -> int | None:
     return None
 
 
-def mount_extra(root: int, mount: WireMount) -> None:
+def mount_extra(root: int, mount: "WireMount") -> None:
     """Make one mount that the step asked for; its target exists, or is made below /dev or in a mount."""
     target = mount["target"]
     source = mount["source"]

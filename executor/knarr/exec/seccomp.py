@@ -4,8 +4,6 @@ No namespace separates keyrings: a step of root would have the keys of the machi
 disks and of Kerberos among them. Docker's default profile refuses the same calls.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os

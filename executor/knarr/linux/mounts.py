@@ -3,8 +3,6 @@
 Loaded by the small interpreter that starts each RUN step: see `linux.syscalls` for what that forbids.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 

@@ -8,8 +8,6 @@ for, and a path may lead through MAX_LINKS links. Magic links (`/proc/PID/root`)
 Loaded by the small interpreter that starts each RUN step: see `linux.syscalls` for what that forbids.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
@@ -60,7 +58,7 @@ def walk_in_root(root: int, path: str, flags: int = os.O_PATH, *, follow_links: 
 
 
 def resolve_in_root(
-    root: int, path: str, *, make_missing: Callable[[int, str, str], None] | None = None
+    root: int, path: str, *, make_missing: "Callable[[int, str, str], None] | None" = None
 ) -> tuple[int, str]:
     """Open the directory at `path`, and tell its path after all links, "" for the root.
 
@@ -97,7 +95,7 @@ class _Walk:
         flags: int,
         *,
         follow_links: bool = True,
-        make_missing: Callable[[int, str, str], None] | None = None,
+        make_missing: "Callable[[int, str, str], None] | None" = None,
     ) -> None:
         self._root = root
         self._path = path

@@ -1,10 +1,12 @@
 """Linux system calls that `os` lacks, as functions that raise OSError.
 
 Loaded by the small interpreter that starts each RUN step, where an import costs more than the work:
-so nothing but `ctypes` and `os` here (`typing` and `dataclasses` alone take longer than a whole step).
+so nothing but `ctypes`, `errno` and `os` here. `typing` and `dataclasses` take longer than a whole step;
+`__future__` is left out for the same reason, and annotations are quoted.
 """
 
 import ctypes
+import errno
 import os
 
 CLONE_NEWNS = 0x00020000
@@ -207,21 +209,31 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+# A function object of its own with its types, since this is called for every directory of a root.
+_openat2 = _libc["syscall"]
+_openat2.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+_openat2.restype = ctypes.c_long
+_OPEN_HOW_BYTES = ctypes.sizeof(_OpenHow)
+_TRY_AGAIN = (errno.EAGAIN, errno.EINTR)
+"""Something was renamed or mounted while the kernel looked; a signal came."""
+
+
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     """Open `path` below a directory descriptor, which the caller closes; ENOSYS before Linux 5.6.
 
-    As `os.open` does, it retries where a signal came, and raises ValueError for a path with a NUL.
+    Raises ValueError for a path with a NUL, as `os.open` does.
     """
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     encoded = os.fsencode(path)
     if b"\0" in encoded:
         raise ValueError("embedded null byte")
-    size = ctypes.sizeof(how)
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     while True:
-        try:
-            return _checked(_syscall(_SYS_OPENAT2, directory, encoded, ctypes.byref(how), size), path)
-        except (BlockingIOError, InterruptedError):
-            continue  # EAGAIN: something was renamed or mounted while the kernel looked
+        opened: int = _openat2(_SYS_OPENAT2, directory, encoded, ctypes.byref(how), _OPEN_HOW_BYTES)
+        if opened >= 0:
+            return opened
+        number = ctypes.get_errno()
+        if number not in _TRY_AGAIN:
+            raise OSError(number, os.strerror(number), path)
 
 
 def file_system_type(descriptor: int) -> int:

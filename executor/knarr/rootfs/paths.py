@@ -45,13 +45,15 @@ def resolve_directory(
     With `create`, missing directories are made, 0755 and owned by us. Raises OSError: ENOENT, ENOTDIR, ELOOP,
     ENAMETOOLONG as the kernel would.
     """
+    if not create:
+        return _describe(*resolve_in_root(root_fd, path))
 
     def make_missing(directory_fd: int, name: str, missing: str) -> None:
         if guard is not None:
             guard(missing)
         _make_plain(directory_fd, name)
 
-    return _describe(*resolve_in_root(root_fd, path, make_missing=make_missing if create else None))
+    return _describe(*resolve_in_root(root_fd, path, make_missing=make_missing))
 
 
 def open_parent(root_fd: int, path: str, *, create: bool = False) -> tuple[int, str]:
