@@ -14,7 +14,6 @@ from typing import Any
 
 from knarr.errors import KnarrError
 from knarr.exec import launch, namespaces, probe
-from knarr.exec.harden import harden
 from knarr.exec.spec import Mount, RunSpec
 from knarr.linux import overlay
 
@@ -25,7 +24,7 @@ def main() -> None:
     try:
         isolation = probe.probe("namespace")
         entered = namespaces.enter()
-        harden()
+        namespaces.harden()
         answer["isolation"] = isolation.reason
         answer["namespaces"] = asdict(entered)
         _mount(request, entered)

@@ -21,6 +21,7 @@ APPLETS = (
     *("mount", "umount"),
     *("cat", "head", "grep", "touch", "rm", "mkdir", "mv", "mknod", "chmod", "stat", "ls", "readlink", "dd"),
 )
+_PACKAGE_ROOMS = ("exec", "linux")
 _PACKAGE_PARTS = ("__init__.py", "errors.py")
 
 
@@ -142,7 +143,8 @@ def make_executor(identity: Identity, place: Path) -> Executor:
     """Fill `place` with the package, the driver, a busybox root; all owned by the identity."""
     place.mkdir()
     package = place / "package" / "knarr"
-    shutil.copytree(PACKAGE / "exec", package / "exec", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in _PACKAGE_ROOMS:
+        shutil.copytree(PACKAGE / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in _PACKAGE_PARTS:
         shutil.copy(PACKAGE / name, package / name)
     shutil.copy(SUPPORT / "exec_driver.py", place / "driver.py")

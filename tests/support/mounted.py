@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from knarr.linux.mount_points import read_mount_points
+from knarr.linux.mounts import read_mount_points
 
 
 def mounted_below(place: Path) -> set[str]:

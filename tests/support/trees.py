@@ -8,13 +8,16 @@ owners 0:0. Parents need no line.
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from knarr.layers.entry import Entry, Kind, LayerItem
 from knarr.layers.paths import join
 from knarr.layers.spool import Spool
+from knarr.layers.tar_read import read_members
+from knarr.layers.tar_write import write_tar
 from knarr.rootfs.inode import OWNER_XATTR
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.tree import Tree
@@ -112,11 +115,20 @@ def show_tree(tree: Tree, directory: str = "") -> list[str]:
 
 def layer_tree(lines: Iterable[str], spool: Path) -> LayerTree:
     """A tree of one layer."""
-    return LayerTree(Spool(spool, _no_layer)).with_items(items_of(lines))
+    return with_items(LayerTree(Spool(spool, _open_tar)), items_of(lines))
 
 
-def _no_layer(source: object) -> "io.BytesIO":
-    raise AssertionError(f"no layer {source} was stored")
+def with_items(tree: LayerTree, items: Iterable[LayerItem]) -> LayerTree:
+    """A tree that `layer_tree` made, with one more layer; the spool knows it by its tar."""
+    out = io.BytesIO()
+    write_tar(items, out.write)
+    return tree.with_layer(read_members(io.BytesIO(out.getvalue())), out.getvalue())
+
+
+@contextmanager
+def _open_tar(tar: Hashable) -> Iterator[io.BytesIO]:
+    assert isinstance(tar, bytes)
+    yield io.BytesIO(tar)
 
 
 def write_tree(root: Path, lines: Iterable[str]) -> Path:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from knarr.errors import OutputError
-from knarr.rootfs.discard import discard_tree
+from knarr.rootfs.paths import discard_tree
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 

@@ -1,7 +1,7 @@
-"""A socket for a step whose connections go on to a socket of the machine, which the step never sees.
+"""A socket for a step whose connections are forwarded to a socket of the machine, an agent's.
 
-The relay is a process of its own, so that it has the owner and mode that a step needs, while the other end
-sees the executor's user.
+The step never sees the machine's socket. The forwarder is a process of its own: its socket has the owner and
+mode that the step needs, while the agent sees the executor's user.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _CHUNK_BYTES = 64 * 1024
 
 @contextmanager
 def forwarded(place: Path, behind: Path, *, mode: int, owner: tuple[int, int] | None) -> Iterator[None]:
-    """Make a socket at `place` that stands for `behind` until the block ends; None leaves it ours.
+    """Make a socket at `place` that stands for the socket `behind` until the block ends.
 
-    Raises OSError.
+    Without `owner` the socket belongs to this process's user. Raises OSError.
     """
     directory = os.open(place.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -77,12 +77,12 @@ def serve(descriptor: int, behind: str) -> None:
             except TimeoutError:
                 continue
             if os.fork() == 0:
-                _pass_on(connection, behind)
+                _forward(connection, behind)
             connection.close()
 
 
-def _pass_on(connection: socket.socket, behind: str) -> None:
-    """Copy both ways until both sides have ended; never returns."""
+def _forward(connection: socket.socket, behind: str) -> None:
+    """Copy what either side sends to the other until both have ended; never returns."""
     try:
         connection.setblocking(True)  # noqa: FBT003
         with socket.socket(socket.AF_UNIX) as agent:

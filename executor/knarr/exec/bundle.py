@@ -1,4 +1,4 @@
-"""Whether this program runs from the directory that an image of Knarr's own keeps it in."""
+"""The directories of an image of Knarr's own, which hold this program where it runs from one."""
 
 import sys
 from pathlib import Path
@@ -13,12 +13,12 @@ _MARKER = BUNDLE / "image"
 
 
 def is_lasting(path: Path) -> bool:
-    """Whether no build in place touches a path in an image of ours."""
+    """Whether a path of an image of ours is one that a build in place never touches."""
     return any(path.is_relative_to(place) for place in (BUNDLE, CONFIGURATION))
 
 
 def own_directories() -> tuple[Path, ...]:
-    """Where this program lies: its package, the interpreter, that one's library."""
+    """Where the package, the interpreter and the interpreter's library are."""
     places = {Path(knarr.__file__).resolve().parents[1], Path(sys.executable).resolve().parent}
     return tuple(places | {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()})
 

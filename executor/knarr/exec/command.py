@@ -1,9 +1,7 @@
-"""The last stretch before execve: identity, capabilities, working directory, executable.
+"""What becomes the step's command: its identity, capabilities, working directory, executable.
 
 Runs inside the new root, in the process that becomes the RUN step's command.
 """
-
-from __future__ import annotations
 
 import errno
 import os
@@ -48,7 +46,7 @@ class CommandError(Exception):
         self.path = path
 
 
-def execute(spec: WireSpec, old_proc: int, on_ready: Callable[[], object]) -> None:
+def execute(spec: "WireSpec", old_proc: int, on_ready: "Callable[[], object]") -> None:
     """Become the step's command; returns only by raising CommandError.
 
     `old_proc` is a descriptor of a /proc that knows this process; `on_ready` is called just before execve.
@@ -81,7 +79,7 @@ def _try_chdir(path: str) -> bool:
     return True
 
 
-def _own_output(spec: WireSpec) -> None:
+def _own_output(spec: "WireSpec") -> None:
     """Let the step's user reopen its output pipes, as `/dev/stdout` does; files stay as they are."""
     if spec["single_id"] or not spec["uid"]:
         return
@@ -93,7 +91,7 @@ def _own_output(spec: WireSpec) -> None:
                 pass  # a pipe of somebody outside this user namespace
 
 
-def _take_identity(spec: WireSpec, old_proc: int) -> None:
+def _take_identity(spec: "WireSpec", old_proc: int) -> None:
     uid, gid = spec["uid"], spec["gid"]
     if spec["single_id"]:
         if uid or gid:

@@ -9,8 +9,6 @@ place, where the root is `/` already, process 1 only reaps.
 Imports nothing that the interpreter has to look for long: this is the cost of each RUN.
 """
 
-from __future__ import annotations
-
 import errno
 import marshal
 import os
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 STARTED = b"S"
 """What the status pipe says just before execve; a report of a failure may still follow."""
 
-SETUP_FAILED = 125
+_SETUP_FAILED = 125
 """How a step's process ends that reported a failure."""
 
 _SIGKILL = 9
@@ -50,7 +48,7 @@ def main(spec_fd: int, status_fd: int, lifeline_fd: int) -> None:
         alive_fd, child = _fork_first(spec, status_fd, lifeline_fd)
     except OSError as error:
         _report(status_fd, "start a process in a new pid namespace", error)
-        os._exit(SETUP_FAILED)
+        os._exit(_SETUP_FAILED)
     os.close(status_fd)
     _wait_for_end(alive_fd, lifeline_fd, child)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -59,13 +57,13 @@ def main(spec_fd: int, status_fd: int, lifeline_fd: int) -> None:
     os._exit(code if code >= 0 else 128 - code)
 
 
-def _fork_first(spec: WireSpec, status_fd: int, lifeline_fd: int) -> tuple[int, int]:
+def _fork_first(spec: "WireSpec", status_fd: int, lifeline_fd: int) -> tuple[int, int]:
     """Fork process 1; gives a descriptor that is at its end when it has ended, and its pid."""
     if spec["pid_namespace"]:
         # Without a pid namespace nobody but this process can kill the rest: then it outlives the executor.
         sc.prctl(sc.PR_SET_PDEATHSIG, _SIGKILL)
         if os.getppid() != spec["parent_pid"]:
-            os._exit(SETUP_FAILED)
+            os._exit(_SETUP_FAILED)
         sc.unshare(sc.CLONE_NEWPID)
     else:
         sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
@@ -120,7 +118,7 @@ def _parent_of(pid: str) -> int | None:
         return None  # ended meanwhile
 
 
-def _run_first(spec: WireSpec, status_fd: int) -> int:
+def _run_first(spec: "WireSpec", status_fd: int) -> int:
     """Be process 1: set up, fork the command, reap until it ends; gives its status."""
     doing = "open /proc"
     try:
@@ -132,7 +130,7 @@ def _run_first(spec: WireSpec, status_fd: int) -> int:
         command = os.fork()
     except OSError as error:
         _report(status_fd, doing, error)
-        return SETUP_FAILED
+        return _SETUP_FAILED
     if command == 0:
         _become_command(spec, old_proc, status_fd)
     os.close(status_fd)
@@ -151,12 +149,12 @@ def _reap_until(command: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _become_command(spec: WireSpec, old_proc: int, status_fd: int) -> None:
+def _become_command(spec: "WireSpec", old_proc: int, status_fd: int) -> None:
     try:
         execute(spec, old_proc, lambda: os.write(status_fd, STARTED))
     except CommandError as error:
         _report(status_fd, error.doing, error.cause, error.path)
-    os._exit(SETUP_FAILED)
+    os._exit(_SETUP_FAILED)
 
 
 def _report(status_fd: int, doing: str, error: OSError, path: str | None = None) -> None:
@@ -165,7 +163,7 @@ def _report(status_fd: int, doing: str, error: OSError, path: str | None = None)
     os.write(status_fd, marshal.dumps(report))
 
 
-def _leave_namespaces(spec: WireSpec) -> None:
+def _leave_namespaces(spec: "WireSpec") -> None:
     network = sc.CLONE_NEWNET if spec["network"] == "none" else 0
     sc.unshare(sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | network)
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
@@ -178,11 +176,11 @@ def _leave_namespaces(spec: WireSpec) -> None:
     os.umask(0)
 
 
-def _leave_keyring(_: WireSpec) -> None:
+def _leave_keyring(_: "WireSpec") -> None:
     sc.join_new_session_keyring()
 
 
-def _raise_loopback(spec: WireSpec) -> None:
+def _raise_loopback(spec: "WireSpec") -> None:
     if spec["network"] != "none":
         return
     # Imported by the one step in many that needs them: they would slow every other.
@@ -195,15 +193,15 @@ def _raise_loopback(spec: WireSpec) -> None:
         fcntl.ioctl(any_socket, siocsifflags, struct.pack("16sH22x", b"lo", up))
 
 
-def _in_root(spec: WireSpec) -> int:
+def _in_root(spec: "WireSpec") -> int:
     return os.open(spec["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _mount_root(spec: WireSpec) -> None:
+def _mount_root(spec: "WireSpec") -> None:
     os.close(mounts.open_root(spec["root"]))
 
 
-def _mount_resolver_files(spec: WireSpec) -> None:
+def _mount_resolver_files(spec: "WireSpec") -> None:
     root = _in_root(spec)
     for source, target in ((spec["resolv_conf"], "etc/resolv.conf"), (spec["hosts"], "etc/hosts")):
         if source is not None:
@@ -211,38 +209,38 @@ def _mount_resolver_files(spec: WireSpec) -> None:
     os.close(root)
 
 
-def _mount_proc(spec: WireSpec) -> None:
+def _mount_proc(spec: "WireSpec") -> None:
     root = _in_root(spec)
     mounts.mount_proc(root, fresh=spec["pid_namespace"])
     os.close(root)
 
 
-def _mount_sys(spec: WireSpec) -> None:
+def _mount_sys(spec: "WireSpec") -> None:
     root = _in_root(spec)
     mounts.mount_sys(root)
     os.close(root)
 
 
-def _mount_dev(spec: WireSpec) -> None:
+def _mount_dev(spec: "WireSpec") -> None:
     root = _in_root(spec)
     mounts.mount_dev(root)
     os.close(root)
 
 
-def _mount_extra(spec: WireSpec) -> None:
+def _mount_extra(spec: "WireSpec") -> None:
     root = _in_root(spec)
     for mount in spec["extra_mounts"]:
         mounts.mount_extra(root, mount)
     os.close(root)
 
 
-def _protect_kernel_files(spec: WireSpec) -> None:
+def _protect_kernel_files(spec: "WireSpec") -> None:
     root = _in_root(spec)
     mounts.protect_kernel_files(root)
     os.close(root)
 
 
-def _enter_root(spec: WireSpec) -> None:
+def _enter_root(spec: "WireSpec") -> None:
     os.chdir(spec["root"])
     # The old root comes to lie over the new one at the same place; pivot_root(2), "pivot_root(".", ".")".
     sc.pivot_root(".", ".")
@@ -254,7 +252,7 @@ def _enter_root(spec: WireSpec) -> None:
 
 # In this order: the resolver files before anything else is mounted, so that a link in the image can't
 # put them over a device; the masks last, so that nothing mounted later uncovers what they hide.
-_SETUP: tuple[tuple[str, Callable[[WireSpec], None]], ...] = (
+_SETUP: "tuple[tuple[str, Callable[[WireSpec], None]], ...]" = (
     ("enter new namespaces", _leave_namespaces),
     ("set up the loopback device", _raise_loopback),
     ("mount the root", _mount_root),
@@ -267,6 +265,6 @@ _SETUP: tuple[tuple[str, Callable[[WireSpec], None]], ...] = (
     ("enter the root", _enter_root),
 )
 
-_SETUP_IN_PLACE: tuple[tuple[str, Callable[[WireSpec], None]], ...] = (
+_SETUP_IN_PLACE: "tuple[tuple[str, Callable[[WireSpec], None]], ...]" = (
     ("leave the session keyring", _leave_keyring),
 )

@@ -8,7 +8,7 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,15 +44,12 @@ class ExitStatus:
         return self.code == 0
 
 
-def run(
-    spec: RunSpec, *, stdout: int, stderr: int, on_started: Callable[[], None] | None = None
-) -> ExitStatus:
+def run(spec: RunSpec, *, stdout: int, stderr: int) -> ExitStatus:
     """Run one process to its end, and end what it left behind; its output goes to the two descriptors.
 
-    `on_started` is called when the command is about to be executed. Raises IsolationError when the step
-    can't be set up here, RunError when its command can't be executed. Any exception that comes up
-    meanwhile (KeyboardInterrupt, one raised by a signal handler) kills the step first; the death of this
-    process kills it too.
+    Raises IsolationError when the step can't be set up here, RunError when its command can't be executed.
+    Any exception that comes up meanwhile (KeyboardInterrupt, one raised by a signal handler) kills the step
+    first; the death of this process kills it too.
     """
     spec_read, spec_write = os.pipe()
     status_read, status_write = os.pipe()
@@ -70,8 +67,6 @@ def run(
     with _ended(process, lifeline_write):
         _send(spec_write, spec)
         with open(status_read, "rb") as pipe:
-            if on_started is not None and pipe.peek(1)[:1] == STARTED:
-                on_started()
             status = pipe.read(_MAX_REPORT_BYTES)
         code = process.wait()
     report = status.removeprefix(STARTED)

@@ -10,14 +10,13 @@ Every function raises OSError. The paths follow runc's defaults (runtime-spec co
 Filesystems", "Default Devices", "Masked Paths").
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
 
 from knarr.linux import syscalls as sc
-from knarr.linux.resolve import open_entry_in_root, open_in_root
+from knarr.linux.mounts import add_mount_flags, descriptor_path, make_readonly
+from knarr.linux.resolve import open_in_root
 
 TYPE_CHECKING = False  # `typing` would cost the step's interpreter more than all the mounts
 if TYPE_CHECKING:
@@ -50,31 +49,6 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
 _REFUSED = (errno.EPERM, errno.EACCES)
 _SAFE = sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
 _BIND = sc.MS_BIND | sc.MS_REC
-# statvfs(3) flags and the mount flags that they stand for.
-_STATVFS_FLAGS = (
-    (os.ST_RDONLY, sc.MS_RDONLY),
-    (os.ST_NOSUID, sc.MS_NOSUID),
-    (os.ST_NODEV, sc.MS_NODEV),
-    (os.ST_NOEXEC, sc.MS_NOEXEC),
-    (os.ST_NOATIME, sc.MS_NOATIME),
-    (os.ST_NODIRATIME, sc.MS_NODIRATIME),
-    (os.ST_RELATIME, sc.MS_RELATIME),
-)
-
-
-def descriptor_path(descriptor: int) -> str:
-    """A path that names an open file by its descriptor, whatever its real path is now."""
-    return f"/proc/self/fd/{descriptor}"
-
-
-def add_mount_flags(path: str, flags: int) -> None:
-    """Add MS_* flags to the mount at `path`, keeping those it has.
-
-    A user namespace may not clear the flags of a mount that came from outside: leaving one out is EPERM.
-    """
-    present = os.statvfs(path).f_flag
-    kept = sum(mount_flag for statvfs_flag, mount_flag in _STATVFS_FLAGS if present & statvfs_flag)
-    sc.mount("none", path, None, sc.MS_REMOUNT | sc.MS_BIND | kept | flags)
 
 
 def open_root(root: str) -> int:
@@ -167,9 +141,9 @@ def bind_file(root: int, source: str, target: str) -> None:
 
 
 def _open_file(root: int, path: str) -> int | None:
-    for opener in (open_in_root, open_entry_in_root):
+    for flags in (os.O_PATH, os.O_PATH | os.O_NOFOLLOW):
         try:
-            opened = opener(root, path)
+            opened = open_in_root(root, path, flags)
         except OSError as error:
             if error.errno not in _MISSING:
                 raise
@@ -180,7 +154,7 @@ def _open_file(root: int, path: str) -> int | None:
     return None
 
 
-def mount_extra(root: int, mount: WireMount) -> None:
+def mount_extra(root: int, mount: "WireMount") -> None:
     """Make one mount that the step asked for; its target exists, or is made below /dev or in a mount."""
     target = mount["target"]
     source = mount["source"]
@@ -280,14 +254,8 @@ def _mask(root: int, path: str) -> None:
 
 
 def _make_readonly(root: int, path: str) -> None:
-    """Make the mount at `path` read-only, those below it too where the kernel can (Linux 5.12)."""
     opened = open_in_root(root, path)
-    try:
-        sc.mount_setattr_recursive(opened, sc.MOUNT_ATTR_RDONLY)
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM):
-            raise
-        add_mount_flags(descriptor_path(opened), sc.MS_RDONLY)
+    make_readonly(opened)
     os.close(opened)
 
 

@@ -6,6 +6,8 @@ ordinary user, or only one's own (user_namespaces(7)).
 """
 
 import os
+import pwd
+import resource
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +15,19 @@ from typing import Literal
 
 from knarr.exec.refusals import NEW_MOUNTS, NEW_USERS, refusal
 from knarr.linux import syscalls as sc
-from knarr.linux.subids import IdRange, subordinate_ranges
 
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode number, PROC_USER_INIT_INO; maps may be whole elsewhere too
 _MAP_TIMEOUT_S = 30.0
+_MAX_SUBIDS_BYTES = 1024 * 1024
+_MAX_RANGES = 300  # the kernel takes 340 lines in a map
+
+
+@dataclass(frozen=True, slots=True)
+class IdRange:
+    """`count` ids from `start` on."""
+
+    start: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +65,18 @@ def enter() -> Namespaces:
 
 
 def stay() -> Namespaces:
-    """Enter none: what this process has already."""
+    """Describe the namespaces that this process was started in, without entering others."""
     return _describe("none")
+
+
+def harden() -> None:
+    """Make this process's memory, environment and descriptors unreadable to others; forbid core files.
+
+    After `enter`: this also closes the process's own /proc files to it, its id maps among them.
+    """
+    sc.prctl(sc.PR_SET_DUMPABLE, 0)
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _describe(kind: Literal["mount", "user", "none"]) -> Namespaces:
@@ -174,3 +195,27 @@ def _run_map_program(program: str, target: int, own: int, ranges: list[IdRange])
     except (OSError, subprocess.TimeoutExpired):
         return False
     return result.returncode == 0
+
+
+def subordinate_ranges(file: str, uid: int) -> list[IdRange]:
+    """The ranges that a file grants to a user, by number or by name (subuid(5)); none where unreadable."""
+    owners = {str(uid)}
+    try:
+        owners.add(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        pass
+    try:
+        with Path(file).open("rb") as stream:
+            text = stream.read(_MAX_SUBIDS_BYTES).decode(errors="replace")
+    except OSError:
+        return []
+    parsed = (_parse_line(line, owners) for line in text.splitlines())
+    return [each for each in parsed if each is not None][:_MAX_RANGES]
+
+
+def _parse_line(line: str, owners: set[str]) -> IdRange | None:
+    owner, _, rest = line.strip().partition(":")
+    start, _, count = rest.partition(":")
+    if owner not in owners or not (start.isdecimal() and count.isdecimal()) or int(count) == 0:
+        return None
+    return IdRange(int(start), int(count))

@@ -13,7 +13,6 @@ from typing import Literal
 from knarr.errors import IsolationError
 from knarr.exec import namespaces
 from knarr.exec.bundle import runs_from_image
-from knarr.exec.container import in_container
 from knarr.exec.refusals import NEW_USERS
 from knarr.linux import syscalls as sc
 from knarr.linux.overlay import mount_overlay, unmount
@@ -25,6 +24,8 @@ _INPLACE_NEEDS = {0: "CHOWN", 1: "DAC_OVERRIDE", 3: "FOWNER", 6: "SETGID", 7: "S
 """Capabilities without which no image can be unpacked, and no step be run as its user."""
 
 _MAX_ANSWER_BYTES = 16 * 1024
+_INITIAL_NAMESPACES = {"pid": 0xEFFFFFFC, "ipc": 0xEFFFFFFF, "uts": 0xEFFFFFFE, "cgroup": 0xEFFFFFFB}
+"""The inodes of the namespaces that the kernel starts with (Linux, include/linux/proc_ns.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def probe(requested: Requested, *, force: bool = False) -> Isolation:
 
 
 def _without_namespaces(refusal: IsolationError, *, force: bool) -> Isolation:
-    """What `auto` has where there are no namespaces: never `/` of a machine that is not ours alone."""
+    """What `auto` chooses where there are no namespaces; it never builds in `/` of a machine of others."""
     if not runs_from_image():
         return Isolation("none", f"none: {refusal.message}", refusal=refusal)
     try:
@@ -86,7 +87,7 @@ def _inplace(why: str, *, force: bool) -> Isolation:
             "cannot build in place: this is no container of a knarr image",
             hint="it would replace every file of this machine; use --isolation=namespace, or a knarr image",
         )
-    if not force and not in_container():
+    if not force and not _in_container():
         raise IsolationError(
             "cannot build in place: this is no container, all its namespaces are the machine's own",
             hint="it would replace every file of this machine; --force does that",
@@ -228,3 +229,15 @@ def _use_overlay(upper: Path, merged: Path, *, marker: str) -> str:
     if os.getxattr(upper / "directory", marker) != b"y":
         return "a replaced directory isn't marked"
     return ""
+
+
+def _in_container() -> bool:
+    """Whether any namespace of this process is not the machine's own."""
+    return any(_namespace_inode(name) not in (number, None) for name, number in _INITIAL_NAMESPACES.items())
+
+
+def _namespace_inode(name: str) -> int | None:
+    try:
+        return os.stat(f"/proc/self/ns/{name}").st_ino
+    except OSError:
+        return None  # a kernel without these

@@ -1,4 +1,4 @@
-"""Why the kernel refused a namespace, told from its error number plus the settings of this machine."""
+"""Why the kernel refused a namespace: read from its error number, with the settings of this machine."""
 
 import errno
 from pathlib import Path
@@ -7,7 +7,6 @@ from knarr.errors import IsolationError
 
 NEW_USERS = "create a user namespace"
 NEW_MOUNTS = "create a mount namespace of its own"
-NEW_PIDS = "create a pid namespace"
 
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _CLONE = Path("/proc/sys/kernel/unprivileged_userns_clone")

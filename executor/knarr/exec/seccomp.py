@@ -1,10 +1,8 @@
-"""Closes the kernel's keyrings to a step: they belong to the user, who is the machine's own.
+"""A seccomp filter that closes the kernel's keyrings to a step.
 
-No namespace separates them, so a root's step would have the keys of the machine's root: of encrypted
-disks, of Kerberos. Docker's default profile refuses the same calls.
+No namespace separates keyrings: a step of root would have the keys of the machine's root, those of encrypted
+disks and of Kerberos among them. Docker's default profile refuses the same calls.
 """
-
-from __future__ import annotations
 
 import ctypes
 import errno
@@ -63,7 +61,7 @@ def close_keyrings() -> None:
 
 
 def _refusals(architecture: int, numbers: tuple[int, ...]) -> list[_Instruction]:
-    """Return for a call of this architecture; else go on behind."""
+    """The part of the filter for one architecture: a call of another one goes on to what follows."""
     count = len(numbers)
     return [
         _Instruction(_LOAD_WORD, 0, 0, _ARCHITECTURE_OFFSET),

@@ -1,4 +1,4 @@
-"""What one RUN step is started with: values, plus the form in which they cross to its interpreter."""
+"""What one RUN step is started with, as values that can be sent to its interpreter."""
 
 import marshal
 from collections.abc import Mapping

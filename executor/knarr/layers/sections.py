@@ -10,7 +10,7 @@ from knarr.layers.tar_sparse import SparseMap
 
 
 def stored_parts(size: int, sparse_map: SparseMap | None) -> SparseMap:
-    """Which parts of a file of `size` bytes follow one another in the archive; all of it is one."""
+    """The parts of a file that the archive stores one after the other: one part unless the file is sparse."""
     return ((0, size),) if sparse_map is None else sparse_map
 
 

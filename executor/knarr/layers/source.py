@@ -17,7 +17,7 @@ class ByteSource(Protocol):
 
 
 class PiecewiseSource:
-    """A ByteSource with a look ahead; it never holds more than about one piece."""
+    """A ByteSource whose next bytes can be seen before they are taken; it holds about one piece at most."""
 
     def __init__(self, stream: ByteSource, piece_bytes: int) -> None:
         self._stream = stream
@@ -51,7 +51,7 @@ class PiecewiseSource:
         return data
 
     def give_back(self, data: bytes) -> None:
-        """Put bytes that were read too much in front again."""
+        """Put bytes back, to be read again first."""
         self._held = data + self._held
 
     def expect_zeros(self, after: str) -> None:

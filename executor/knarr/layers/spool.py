@@ -42,7 +42,7 @@ class StoredContent:
 Content = StoredContent | Callable[[], BinaryIO]
 """Where the content of a file is: in a stored layer, or wherever the callable opens it."""
 
-OpenLayer = Callable[[Hashable], AbstractContextManager[ByteSource]]
+OpenTar = Callable[[Hashable], AbstractContextManager[ByteSource]]
 """Opens the uncompressed tar of a stored layer by the name that `StoredContent.source` gives it."""
 
 
@@ -52,9 +52,9 @@ class Spool:
     The directory is the caller's, who removes it; it is made when the first file is written.
     """
 
-    def __init__(self, directory: Path, open_layer: OpenLayer) -> None:
+    def __init__(self, directory: Path, open_tar: OpenTar) -> None:
         self._directory = directory
-        self._open_layer = open_layer
+        self._open_tar = open_tar
         self._files: dict[StoredContent, Path] = {}
         self._numbers = itertools.count()
 
@@ -68,7 +68,7 @@ class Spool:
             if content not in self._files:
                 wanted.setdefault(content.source, set()).add(content)
         for source, places in wanted.items():
-            with self._open_layer(source) as stream:
+            with self._open_tar(source) as stream:
                 position = 0
                 for place in sorted(places, key=lambda place: place.offset):
                     _pass(stream, place.offset - position, None)
@@ -86,7 +86,7 @@ class Spool:
             return content()
         if content not in self._files and content.size <= _IN_MEMORY_BYTES:
             out = io.BytesIO(bytes(content.size))
-            with self._open_layer(content.source) as stream:
+            with self._open_tar(content.source) as stream:
                 _pass(stream, content.offset, None)
                 _write(stream, content, out)
             out.seek(0)

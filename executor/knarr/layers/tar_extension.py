@@ -84,7 +84,7 @@ class Extension:
         self._records[key] = value
 
     def apply(self, header: RawHeader) -> RawHeader:
-        """The header with what is said here in the place of its own fields."""
+        """The header with its fields replaced by what the extended headers say."""
         records = self._records
         name = records.get(b"GNU.sparse.name", records.get(b"path", header.name))
         return header._replace(
@@ -100,7 +100,7 @@ class Extension:
         return default if value is None else parse_pax_number(key, value)
 
     def mtime_ns(self, header_mtime_s: int) -> int:
-        """The entry's time, that of its own header where no record has one."""
+        """The entry's time: from a record, or else from the entry's own header."""
         value = self._records.get(b"mtime")
         return header_mtime_s * 10**9 if value is None else parse_pax_time_ns(value)
 

@@ -12,6 +12,16 @@ BLOCK_BYTES = 512
 MAX_ID = 0xFFFFFFFE
 """The highest user or group number; the next one means "leave as it is" to chown."""
 
+MAX_MAJOR = 2**12 - 1
+MAX_MINOR = 2**20 - 1
+"""The highest device number that Linux has (include/linux/kdev_t.h), far below what a header can say.
+
+Beyond it, GNU tar fails to make the device ("Invalid argument"), while Docker, containerd and BuildKit cut
+off the high bits and make another one, /dev/mem for 4097:1. So it is refused when read as when written.
+"""
+MAX_EXTENSION_BYTES = 1024 * 1024
+"""One PAX or GNU long-name header; Go's reader has the same limit."""
+
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x")
 _USTAR = b"ustar\x00"
 _STAR_TRAILER = b"tar\x00"

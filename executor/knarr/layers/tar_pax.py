@@ -31,9 +31,10 @@ def parse_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def check_global(data: bytes) -> None:
-    """Check a global header, whose records Docker and containerd read over, as git's commit id asks for.
+    """Check a global header, such as the one that `git archive` writes with the commit's id.
 
-    Other tools apply them, so what would make the two see different files is refused.
+    Docker and containerd ignore its records, other tools apply them to every entry. CorruptError for a record
+    that would make the two see different files.
     """
     for key, _ in parse_records(data):
         if key in _GLOBAL_REFUSED or key.startswith(_SPARSE):

@@ -11,7 +11,15 @@ from knarr.errors import CorruptError
 from knarr.layers.entry import NO_XATTRS, Entry, Kind
 from knarr.layers.source import PADDING_LIMIT_BYTES, ByteSource
 from knarr.layers.tar_extension import Extension
-from knarr.layers.tar_header import BLOCK_BYTES, MAX_ID, RawHeader, parse_header
+from knarr.layers.tar_header import (
+    BLOCK_BYTES,
+    MAX_EXTENSION_BYTES,
+    MAX_ID,
+    MAX_MAJOR,
+    MAX_MINOR,
+    RawHeader,
+    parse_header,
+)
 from knarr.layers.tar_names import MAX_PATH_BYTES, check_whiteout, is_aufs_metadata, parse_path, show
 from knarr.layers.tar_sparse import SparseMap, check_map, read_old_gnu
 
@@ -40,12 +48,9 @@ class TarLimits:
     """What an archive may ask for before CorruptError ends it."""
 
     entries: int = 2_000_000
-    extension_bytes: int = 1024 * 1024
-    """One PAX or GNU long-name header."""
+    extension_bytes: int = MAX_EXTENSION_BYTES
     sparse_file_bytes: int = 64 * 1024**3
     """Size of a sparse file, holes included: it costs the archive nothing."""
-    content_bytes: int | None = None
-    """All files together, sparse ones with the bytes that are stored."""
 
 
 DEFAULT_LIMITS = TarLimits()
@@ -64,7 +69,7 @@ class TarMember:
 
 
 class TarReader:
-    """Iterates over the entries; between two steps, `chunks` or `read` give the content of the last one.
+    """Iterates over the entries; `chunks` or `read` give the content of the one that came last.
 
     Content that isn't asked for is skipped. With `whiteouts` (the archive is a layer) markers are checked and
     come as a FILE whatever type they have, and what aufs left in a root is left out; otherwise a name with
@@ -85,7 +90,6 @@ class TarReader:
         self._left = 0
         self._padding = 0
         self._headers_seen = 0
-        self._content_bytes = 0
         self._ended = False
         self.sparse_map: SparseMap | None = None
         """Which parts of the current entry `chunks` gives, where the archive stored it as sparse."""
@@ -202,8 +206,11 @@ class TarReader:
             kind = Kind.DIRECTORY
         if not 0 <= uid <= MAX_ID or not 0 <= gid <= MAX_ID or mode < 0 or size < 0:
             raise CorruptError(f"an archive has {show(raw)} with a number out of range")
-        if device != (0, 0) and not all(0 <= number < 2**32 for number in device):
-            raise CorruptError(f"an archive has the device {show(raw)} with a number out of range")
+        if device != (0, 0) and not (0 <= device[0] <= MAX_MAJOR and 0 <= device[1] <= MAX_MINOR):
+            raise CorruptError(
+                f"an archive has the device {show(raw)} with a number out of range: {device[0]}:{device[1]}",
+                hint=f"Linux has devices up to {MAX_MAJOR}:{MAX_MINOR}",
+            )
         self.sparse_map = None
         if kind is not Kind.FILE:
             size = 0
@@ -233,9 +240,6 @@ class TarReader:
 
     def _open_content(self, size: int, flag: bytes, extension: Extension | None, block: bytes) -> int:
         """Make `size` stored bytes the current content; the size of the file, holes included."""
-        self._content_bytes += size
-        if self._limits.content_bytes is not None and self._content_bytes > self._limits.content_bytes:
-            raise CorruptError(f"an archive has more than {self._limits.content_bytes} bytes of content")
         self._padding = -size % BLOCK_BYTES
         if flag == b"S":
             file_bytes, sparse_map = read_old_gnu(block, self._take)

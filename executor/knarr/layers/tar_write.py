@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from knarr.errors import CorruptError
 from knarr.layers.entry import Entry, Kind, LayerItem
-from knarr.layers.tar_header import BLOCK_BYTES, byte_sum
+from knarr.layers.tar_header import BLOCK_BYTES, MAX_EXTENSION_BYTES, MAX_ID, MAX_MAJOR, MAX_MINOR, byte_sum
 from knarr.layers.tar_pax import XATTR_PREFIX
 
 _CHUNK_BYTES = 1024 * 1024
@@ -18,8 +18,11 @@ _ZEROS = bytes(BLOCK_BYTES)
 _NS = 10**9
 _NAME_BYTES = 100
 _PREFIX_BYTES = 155
-_MAX_ID = 0o7777777
-_MAX_SIZE = _MAX_MTIME = 0o77777777777
+_MAX_MODE = 0o7777
+# What fits the digits of a header; a PAX record has what is beyond, up to what a reader takes.
+_MAX_ID_FIELD = 0o7777777
+_MAX_SIZE_FIELD = _MAX_MTIME_FIELD = 0o77777777777
+_MAX_NUMBER = 2**63 - 1
 _FLAGS = {
     Kind.FILE: b"0",
     Kind.HARDLINK: b"1",
@@ -31,6 +34,7 @@ _FLAGS = {
 }
 _USTAR = b"ustar\x0000"
 _NO_NAMES = bytes(64)
+_NO_DEVICE = (0, 0)
 _DEVICE = b"%07o\0%07o\0"
 _TAIL = bytes(12)
 
@@ -69,7 +73,11 @@ def _copy(entry: Entry, content: BinaryIO, write: Callable[[bytes], object]) -> 
 
 
 def format_header(entry: Entry) -> bytes:
-    """The header blocks of an entry: its own, with a PAX header in front where a value does not fit."""
+    """The header blocks of an entry: its own, with a PAX header in front where a value does not fit.
+
+    Raises CorruptError for a number that no reader takes. A time is written as it is, though readers take one
+    before 1970 or after 2262 for the epoch, as containerd does.
+    """
     name = entry.path.encode("utf-8", "surrogateescape")
     if entry.kind is Kind.DIRECTORY:
         name = name + b"/" if name else b"./"
@@ -78,18 +86,34 @@ def format_header(entry: Entry) -> bytes:
     if (
         len(name) <= _NAME_BYTES
         and len(link) <= _NAME_BYTES
-        and entry.uid <= _MAX_ID
-        and entry.gid <= _MAX_ID
-        and entry.size <= _MAX_SIZE
-        and 0 <= mtime <= _MAX_MTIME
+        and 0 <= entry.mode <= _MAX_MODE
+        and 0 <= entry.uid <= _MAX_ID_FIELD
+        and 0 <= entry.gid <= _MAX_ID_FIELD
+        and 0 <= entry.size <= _MAX_SIZE_FIELD
+        and 0 <= mtime <= _MAX_MTIME_FIELD
+        and entry.device == _NO_DEVICE
         and not entry.xattrs
         and name.isascii()
         and link.isascii()
     ):
-        return _block(
-            name, entry.mode, entry.uid, entry.gid, entry.size, mtime, _FLAGS[entry.kind], link, entry.device
-        )
+        return _block(name, entry.mode, entry.uid, entry.gid, entry.size, mtime, _FLAGS[entry.kind], link)
     return _extended(entry, name, link, mtime)
+
+
+def _check_numbers(entry: Entry) -> None:
+    major, minor = entry.device
+    if not (
+        0 <= entry.mode <= _MAX_MODE
+        and 0 <= entry.uid <= MAX_ID
+        and 0 <= entry.gid <= MAX_ID
+        and 0 <= entry.size <= _MAX_NUMBER
+        and 0 <= major <= MAX_MAJOR
+        and 0 <= minor <= MAX_MINOR
+    ):
+        raise CorruptError(
+            f"{entry.path} has a number out of range, which no archive can hold: mode {entry.mode:#o}, owner "
+            f"{entry.uid}:{entry.gid}, {entry.size} bytes, device {major}:{minor}"
+        )
 
 
 def _block(
@@ -101,7 +125,7 @@ def _block(
     mtime: int,
     flag: bytes,
     link: bytes,
-    device: tuple[int, int] = (0, 0),
+    device: tuple[int, int] = _NO_DEVICE,
     prefix: bytes = b"",
 ) -> bytes:
     head = name.ljust(_NAME_BYTES, b"\0") + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
@@ -128,6 +152,7 @@ def _block(
 
 
 def _extended(entry: Entry, name: bytes, link: bytes, mtime: int) -> bytes:
+    _check_numbers(entry)
     records = {XATTR_PREFIX + _xattr_key(entry, key): value for key, value in entry.xattrs.items()}
     prefix = b""
     if not name.isascii():
@@ -140,8 +165,12 @@ def _extended(entry: Entry, name: bytes, link: bytes, mtime: int) -> bytes:
             prefix, name = split
     if len(link) > _NAME_BYTES or not link.isascii():
         records[b"linkpath"] = link
-    numbers = {b"uid": (entry.uid, _MAX_ID), b"gid": (entry.gid, _MAX_ID), b"size": (entry.size, _MAX_SIZE)}
-    numbers[b"mtime"] = (mtime, _MAX_MTIME)
+    numbers = {
+        b"uid": (entry.uid, _MAX_ID_FIELD),
+        b"gid": (entry.gid, _MAX_ID_FIELD),
+        b"size": (entry.size, _MAX_SIZE_FIELD),
+        b"mtime": (mtime, _MAX_MTIME_FIELD),
+    }
     for key, (value, limit) in numbers.items():
         if not 0 <= value <= limit:
             records[key] = b"%d" % value
@@ -158,7 +187,7 @@ def _extended(entry: Entry, name: bytes, link: bytes, mtime: int) -> bytes:
         entry.device,
         prefix,
     )
-    return _pax_header(records) + own if records else own
+    return _pax_header(entry, records) + own if records else own
 
 
 def _split(name: bytes) -> tuple[bytes, bytes] | None:
@@ -175,8 +204,13 @@ def _xattr_key(entry: Entry, key: str) -> bytes:
     return key.encode("utf-8", "surrogateescape")
 
 
-def _pax_header(records: dict[bytes, bytes]) -> bytes:
+def _pax_header(entry: Entry, records: dict[bytes, bytes]) -> bytes:
     data = b"".join(_record(key, records[key]) for key in sorted(records))
+    if len(data) > MAX_EXTENSION_BYTES:
+        raise CorruptError(
+            f"{entry.path} has {len(data)} bytes of names and extended attributes, "
+            f"more than the {MAX_EXTENSION_BYTES} that an archive may have for one file"
+        )
     header = _block(b"PaxHeaders.0/entry", 0o644, 0, 0, len(data), 0, b"x", b"")
     return header + data + _ZEROS[: -len(data) % BLOCK_BYTES]
 

@@ -34,7 +34,6 @@ class WrittenLayer:
     diff_id: str
     digest: str
     size_bytes: int
-    uncompressed_bytes: int
 
 
 def write_layer(
@@ -64,7 +63,6 @@ def write_layer(
         f"sha256:{chunker.hash.hexdigest()}",
         f"sha256:{packer.hash.hexdigest()}",
         packer.size_bytes,
-        chunker.size_bytes,
     )
 
 
@@ -116,13 +114,12 @@ class _Packer:
 
 
 class _Chunker:
-    """Cuts a stream into pieces of one size, which the compressors' determinism and speed ask for."""
+    """Cuts a stream into pieces of one size: the compressors are fast and deterministic with these."""
 
     def __init__(self, packer: _Packer) -> None:
         self._packer = packer
         self._buffer = bytearray()
         self.hash = hashlib.sha256()
-        self.size_bytes = 0
 
     def write(self, data: bytes) -> None:
         buffer = self._buffer
@@ -138,5 +135,4 @@ class _Chunker:
 
     def _emit(self, chunk: bytes) -> None:
         self.hash.update(chunk)
-        self.size_bytes += len(chunk)
         self._packer.put(chunk)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from knarr.errors import IsolationError
-from knarr.exec.mounts import add_mount_flags, descriptor_path
 from knarr.linux import syscalls as sc
+from knarr.linux.mounts import add_mount_flags, descriptor_path
 
 MAX_LOWERS = 500
 """The most layers that the kernel stacks (OVL_MAX_STACK)."""
@@ -27,7 +27,7 @@ _USERXATTR_OPTIONS = (("index", "off"), ("userxattr", None))
 # No option `lowerdir+` (before Linux 6.7), no fsopen (before 5.2), or one that a seccomp profile denies.
 _NO_DESCRIPTOR_MOUNT = (errno.EINVAL, errno.ENOSYS, errno.EPERM)
 _MOUNT_HERE = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from knarr.exec import syscalls; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from knarr.linux import syscalls; "
     "syscalls.mount('overlay', sys.argv[2], 'overlay', int(sys.argv[3]), sys.argv[4])"
 )
 
@@ -67,7 +67,7 @@ def mount_overlay(
             return
         with _open_layers(lowers, upper, work, _options(userxattr=userxattr, volatile=volatile)) as layers:
             try:
-                mount_by_descriptors(layers, target)
+                _mount_by_descriptors(layers, target)
             except OSError as error:
                 if error.errno not in _NO_DESCRIPTOR_MOUNT:
                     raise
@@ -133,7 +133,7 @@ def _open_layers(
             os.close(descriptor)
 
 
-def mount_by_descriptors(layers: _Layers, target: Path) -> None:
+def _mount_by_descriptors(layers: _Layers, target: Path) -> None:
     """Mount through fsopen, one layer a call (Linux 6.7); raises OSError with nothing mounted."""
     context = sc.fsopen("overlay")
     try:

@@ -9,8 +9,8 @@ import os
 import stat
 from pathlib import Path
 
-from knarr.exec.mounts import add_mount_flags, descriptor_path
 from knarr.linux import syscalls as sc
+from knarr.linux.mounts import add_mount_flags, descriptor_path
 from knarr.linux.resolve import open_in_root
 
 

@@ -1,10 +1,12 @@
 """Linux system calls that `os` lacks, as functions that raise OSError.
 
 Loaded by the small interpreter that starts each RUN step, where an import costs more than the work:
-so nothing but `ctypes` and `os` here (`typing` and `dataclasses` alone take longer than a whole step).
+so nothing but `ctypes`, `errno` and `os` here. `typing` and `dataclasses` take longer than a whole step;
+`__future__` is left out for the same reason, and annotations are quoted.
 """
 
 import ctypes
+import errno
 import os
 
 CLONE_NEWNS = 0x00020000
@@ -39,7 +41,10 @@ CAP_SYS_ADMIN = 21
 CAP_LAST = 63
 
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
+
+PROC_SUPER_MAGIC = 0x9FA0
 
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
@@ -71,6 +76,7 @@ _SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "ppc64le": 17
 _SYS_RT_SIGPROCMASK = {"x86_64": 14, "aarch64": 135, "riscv64": 135, "ppc64le": 174, "s390x": 175}
 _SIG_SETMASK = 2
 _KERNEL_SIGSET_SIZE = 8
+_STATFS_BYTES = 256  # more than the structure has anywhere
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
@@ -205,16 +211,38 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+# A function object of its own with its types, since this is called for every directory of a root.
+_openat2 = _libc["syscall"]
+_openat2.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+_openat2.restype = ctypes.c_long
+_OPEN_HOW_BYTES = ctypes.sizeof(_OpenHow)
+_TRY_AGAIN = (errno.EAGAIN, errno.EINTR)
+"""Something was renamed or mounted while the kernel looked; a signal came."""
+
+
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
-    """Open `path` below a directory descriptor, which the caller closes; ENOSYS before Linux 5.6."""
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    """Open `path` below a directory descriptor, which the caller closes; ENOSYS before Linux 5.6.
+
+    Raises ValueError for a path with a NUL, as `os.open` does.
+    """
     encoded = os.fsencode(path)
-    size = ctypes.sizeof(how)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     while True:
-        try:
-            return _checked(_syscall(_SYS_OPENAT2, directory, encoded, ctypes.byref(how), size), path)
-        except BlockingIOError:  # EAGAIN: something was renamed or mounted while the kernel looked
-            continue
+        opened: int = _openat2(_SYS_OPENAT2, directory, encoded, ctypes.byref(how), _OPEN_HOW_BYTES)
+        if opened >= 0:
+            return opened
+        number = ctypes.get_errno()
+        if number not in _TRY_AGAIN:
+            raise OSError(number, os.strerror(number), path)
+
+
+def file_system_type(descriptor: int) -> int:
+    """The magic number of the file system that an open file is on; fstatfs(2)."""
+    status = ctypes.create_string_buffer(_STATFS_BYTES)
+    _checked(_libc.fstatfs(descriptor, status))
+    return ctypes.c_uint32.from_buffer(status).value  # the field is wider on some machines, all little-endian
 
 
 class _MountAttr(ctypes.Structure):

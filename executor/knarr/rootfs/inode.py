@@ -3,10 +3,13 @@
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import BinaryIO
 
 from knarr.errors import ContextError
-from knarr.layers.entry import NO_XATTRS, Entry, Kind
+from knarr.layers.entry import NO_XATTRS, Entry, Kind, LayerItem
+from knarr.layers.tar_header import MAX_ID
 
 OWNER_XATTR = "user.knarr.owner"
 """b"uid:gid": the owner of a file whose real one a user namespace with a single id could not set."""
@@ -37,7 +40,7 @@ def stat_name(directory_fd: int, name: str) -> os.stat_result | None:
         raise
 
 
-def kind_of(status: os.stat_result) -> Kind | None:
+def _kind_of(status: os.stat_result) -> Kind | None:
     """What the inode is; None for a socket, which has no place in a layer."""
     return _KINDS.get(stat.S_IFMT(status.st_mode))
 
@@ -68,7 +71,7 @@ def describe_with(
     directory_fd: int, name: str, path: str, status: os.stat_result, xattrs: Mapping[str, bytes]
 ) -> Entry | None:
     """As `describe`, with the attributes read already."""
-    kind = kind_of(status)
+    kind = _kind_of(status)
     if kind is None:
         return None
     uid, gid = _owner(xattrs.get(OWNER_XATTR), path) or (status.st_uid, status.st_gid)
@@ -89,6 +92,30 @@ def describe_with(
     )
 
 
+class HardLinks:
+    """Names of one inode kept together within a layer; remembers inodes by device and number."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, int], str] = {}
+
+    def item(self, entry: Entry, status: os.stat_result, open_content: Callable[[], BinaryIO]) -> LayerItem:
+        """The entry with its content, or as a HARDLINK to the name of the same inode that came first."""
+        if status.st_nlink > 1 and entry.kind is not Kind.DIRECTORY:
+            first = self._first.setdefault((status.st_dev, status.st_ino), entry.path)
+            if first != entry.path:
+                return LayerItem(
+                    replace(
+                        entry,
+                        kind=Kind.HARDLINK,
+                        size=0,
+                        link_target=first,
+                        xattrs=NO_XATTRS,
+                        device=(0, 0),
+                    )
+                )
+        return LayerItem(entry, open_content if entry.size else None)
+
+
 def layer_xattrs(xattrs: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Those attributes that go into a layer."""
     if not xattrs:
@@ -105,6 +132,6 @@ def _owner(value: bytes | None, path: str) -> tuple[int, int] | None:
     if value is None:
         return None
     uid, _, gid = value.partition(b":")
-    if not (uid.isdigit() and gid.isdigit() and len(value) <= 21):
+    if not (uid.isdigit() and gid.isdigit() and len(value) <= 21 and max(int(uid), int(gid)) <= MAX_ID):
         raise ContextError(f"reading the owner of /{path}: its attribute {OWNER_XATTR} is {value!r}")
     return int(uid), int(gid)

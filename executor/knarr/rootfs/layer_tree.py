@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from knarr.errors import ContextError, CorruptError
-from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
+from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
 from knarr.layers.paths import name_of, parent_of
-from knarr.layers.spool import Content, Spool, StoredContent
+from knarr.layers.spool import Spool, StoredContent
 from knarr.layers.tar_names import MAX_PATH_BYTES
 from knarr.layers.tar_read import TarMember
 from knarr.rootfs.tree import resolve_links
@@ -36,7 +36,9 @@ class _Node:
         "xattrs",
     )
 
-    def __init__(self, entry: Entry, content: Content | None, children: "dict[str, _Node] | None") -> None:
+    def __init__(
+        self, entry: Entry, content: StoredContent | None, children: "dict[str, _Node] | None"
+    ) -> None:
         self.kind = entry.kind
         self.mode = entry.mode
         self.uid = entry.uid
@@ -66,7 +68,7 @@ class _Node:
         )
 
     def copy(self) -> "_Node":
-        """A directory node of the same look with its own dictionary of the same children."""
+        """A directory node with the same metadata, and a dictionary of its own of the same children."""
         return _Node(self.entry(""), None, dict(self.children or {}))
 
 
@@ -87,13 +89,6 @@ class LayerTree:
             entry = member.entry
             stored = StoredContent(source, member.data_offset, entry.size, member.sparse_map)
             builder.add(entry, stored if entry.kind is Kind.FILE and entry.size else None)
-        return LayerTree(self._spool, builder.root)
-
-    def with_items(self, items: Iterable[LayerItem]) -> "LayerTree":
-        """This tree with one more layer whose contents are still where the items open them from."""
-        builder = _Builder(self._root)
-        for item in items:
-            builder.add(item.entry, item.open_content)
         return LayerTree(self._spool, builder.root)
 
     def lookup(self, path: str) -> Entry | None:
@@ -118,9 +113,7 @@ class LayerTree:
     def prepare(self, paths: Iterable[str]) -> None:
         """Write the contents of these files to the spool: one pass over each layer that holds some."""
         nodes = (_find(self._root, path) for path in paths)
-        self._spool.fill(
-            node.content for node in nodes if node is not None and isinstance(node.content, StoredContent)
-        )
+        self._spool.fill(node.content for node in nodes if node is not None and node.content is not None)
 
     def open(self, path: str) -> BinaryIO:
         """See `Tree.open`. A file that was not prepared costs a pass over its layer up to its end."""
@@ -154,7 +147,7 @@ class _Builder:
         self._last_parent: tuple[str, _Node] | None = None
         """An archive comes in tree order: the next entry is mostly in the same directory."""
 
-    def add(self, entry: Entry, content: Content | None) -> None:
+    def add(self, entry: Entry, content: StoredContent | None) -> None:
         name = name_of(entry.path)
         if not entry.path:
             _describe(self.root, entry)
@@ -175,7 +168,7 @@ class _Builder:
         else:
             self._hide(parent, name.removeprefix(WHITEOUT_PREFIX))
 
-    def _place(self, entry: Entry, name: str, content: Content | None) -> None:
+    def _place(self, entry: Entry, name: str, content: StoredContent | None) -> None:
         parent = self._parent(entry)
         children = _children(parent)
         old = children.get(name)
@@ -202,7 +195,7 @@ class _Builder:
             raise CorruptError(
                 f"reading a layer: {entry.path!r} is a hard link to {entry.link_target!r}, which is no file"
             )
-        if _look(node) != _look(entry) or entry.xattrs:
+        if _metadata(node) != _metadata(entry) or entry.xattrs:
             changed = _Node(node.entry(target), node.content, None)
             _describe(changed, replace(entry, xattrs={**node.xattrs, **entry.xattrs}))
             node = changed
@@ -262,7 +255,7 @@ class _Builder:
             self._hide_below(_children(directory)[name])
 
     def _hide_one(self, directory: _Node, name: str) -> bool:
-        """The same, but true for a directory of this layer's, which is to be looked into."""
+        """As `_hide`, for the name alone; true for a directory of this layer, in which the caller goes on."""
         children = _children(directory)
         node = children.get(name)
         if node is None:
@@ -282,12 +275,12 @@ def _plain_directory(path: str) -> Entry:
     return Entry(path=path, kind=Kind.DIRECTORY, mode=0o755)
 
 
-def _look(of: "_Node | Entry") -> tuple[int, int, int, int]:
+def _metadata(of: "_Node | Entry") -> tuple[int, int, int, int]:
     return of.mode, of.uid, of.gid, of.mtime_ns
 
 
 def _describe(node: _Node, entry: Entry) -> None:
-    """Give a node the look that an entry says."""
+    """Give a node the metadata of an entry."""
     node.mode, node.uid, node.gid = entry.mode, entry.uid, entry.gid
     node.mtime_ns, node.xattrs = entry.mtime_ns, entry.xattrs
 

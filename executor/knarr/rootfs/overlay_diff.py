@@ -8,8 +8,7 @@ from functools import partial
 
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
 from knarr.layers.paths import join, name_of, parent_of, sort_key
-from knarr.rootfs.hard_links import HardLinks
-from knarr.rootfs.inode import describe_with, read_xattrs, stat_name
+from knarr.rootfs.inode import HardLinks, describe_with, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
 from knarr.rootfs.tree import Tree
 
@@ -106,7 +105,7 @@ class _Diff:
 
     def _add_directory(self, entry: Entry, *, is_new: bool) -> None:
         before = None if self._lower is None else self._lower.lookup(entry.path)
-        if before is None or not same_directory(before, entry):
+        if before is None or not _same_directory(before, entry):
             self._found.append(LayerItem(entry))
         else:
             self._unchanged[entry.path] = entry
@@ -133,8 +132,8 @@ class _Diff:
         return stat.S_ISREG(status.st_mode) and status.st_size == 0 and self._whiteout_key in xattrs
 
 
-def same_directory(before: Entry, after: Entry) -> bool:
-    """Whether a directory looks as before, its time included: a step may have set it."""
+def _same_directory(before: Entry, after: Entry) -> bool:
+    """Whether a directory has the metadata of before; its time counts, since a step may have set it."""
     return replace(before, path=after.path) == after
 
 

@@ -1,34 +1,28 @@
-"""Operations on directory descriptors that can't leave a root file system.
+"""Directories of a root file system opened, made, emptied, removed; nothing outside of it is reached.
 
-A path here is relative to a root directory, which is given by a descriptor: its symbolic links are followed
-as a process with that root would follow them, an absolute one from the root, ".." never above it. The kernel
-is never asked to follow one, so a link that is put there meanwhile leads nowhere either.
+A path here is relative to a root directory, which is given by a descriptor, and its symbolic links are
+followed by the rule of `linux.resolve`.
 """
 
 import contextlib
 import enum
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
-from knarr.linux.openat2 import (
-    RESOLVE_IN_ROOT,
-    RESOLVE_NO_MAGICLINKS,
-    RESOLVE_NO_SYMLINKS,
-    openat2,
-)
+from knarr.layers.paths import join
+from knarr.linux.resolve import resolve_in_root
 
 IMPLICIT_MODE = 0o755
 """Mode of a directory that nothing describes."""
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_LINKS = 40
-_MAX_PATH_BYTES = 4095
 _CACHED_DIRECTORIES = 64
-_RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 
 Guard = Callable[[str], None]
 """Called with the path of a directory that is about to be made; may raise to forbid it."""
@@ -43,11 +37,6 @@ class Directory(NamedTuple):
     """Whether what is made in it gets its group (the setgid bit)."""
 
 
-def join(directory: str, name: str) -> str:
-    """The path of a name in a directory."""
-    return f"{directory}/{name}" if directory else name
-
-
 def resolve_directory(
     root_fd: int, path: str, *, create: bool = False, guard: Guard | None = None
 ) -> Directory:
@@ -56,29 +45,15 @@ def resolve_directory(
     With `create`, missing directories are made, 0755 and owned by us. Raises OSError: ENOENT, ENOTDIR, ELOOP,
     ENAMETOOLONG as the kernel would.
     """
-    if "\0" in path:
-        raise ValueError("embedded null byte")
-    if not path:
-        return _describe(os.dup(root_fd), "")
-    if not _is_normal(path):
-        return _Walk(root_fd, create=create, guard=guard).open(path)
-    try:
-        fd = openat2(root_fd, path, _DIRECTORY, _RESOLVE)
-    except OSError:
-        # It has a link, is missing, or the kernel (before 5.6) or a seccomp filter lacks openat2.
-        return _Walk(root_fd, create=create, guard=guard).open(path)
-    return _describe(fd, path)
+    if not create:
+        return _describe(*resolve_in_root(root_fd, path))
 
+    def make_missing(directory_fd: int, name: str, missing: str) -> None:
+        if guard is not None:
+            guard(missing)
+        _make_plain(directory_fd, name)
 
-def _is_normal(path: str) -> bool:
-    """Whether the path is the one of its directory, if there is no link in it."""
-    slashed = f"/{path}/"
-    return "//" not in slashed and "/./" not in slashed and "/../" not in slashed
-
-
-def open_directory(root_fd: int, path: str, *, create: bool = False) -> int:
-    """As `resolve_directory`; the descriptor alone."""
-    return resolve_directory(root_fd, path, create=create).fd
+    return _describe(*resolve_in_root(root_fd, path, make_missing=make_missing))
 
 
 def open_parent(root_fd: int, path: str, *, create: bool = False) -> tuple[int, str]:
@@ -89,118 +64,30 @@ def open_parent(root_fd: int, path: str, *, create: bool = False) -> tuple[int, 
     parent, _, name = path.strip("/").rpartition("/")
     if name in ("", ".", ".."):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
-    return open_directory(root_fd, parent, create=create), name
+    return resolve_directory(root_fd, parent, create=create).fd, name
 
 
 def make_directories(root_fd: int, path: str) -> None:
     """Make a directory and those above it where they are missing, 0755 and owned by us."""
-    os.close(open_directory(root_fd, path, create=True))
+    os.close(resolve_directory(root_fd, path, create=True).fd)
 
 
 def _describe(fd: int, path: str) -> Directory:
     return Directory(fd, path, bool(os.fstat(fd).st_mode & stat.S_ISGID))
 
 
-class _Walk:
-    """Resolves a path a component at a time."""
-
-    def __init__(self, root_fd: int, *, create: bool, guard: Guard | None) -> None:
-        self._root_fd = root_fd
-        self._create = create
-        self._guard = guard
-        self._fd = os.dup(root_fd)
-        self._resolved: list[str] = []
-        self._pending: list[str] = []
-        self._links = 0
-
-    def open(self, path: str) -> Directory:
-        try:
-            self._pending = path.split("/")[::-1]
-            while self._pending:
-                self._step(self._pending.pop())
-            return _describe(self._fd, "/".join(self._resolved))
-        except BaseException:
-            os.close(self._fd)
-            raise
-
-    def _step(self, name: str) -> None:
-        if name in ("", "."):
-            return
-        if name == "..":
-            self._ascend()
-            return
-        try:
-            fd = os.open(name, _DIRECTORY, dir_fd=self._fd)
-        except NotADirectoryError:
-            self._follow(name)
-            return
-        except FileNotFoundError:
-            if not self._create:
-                raise
-            fd = self._make(name)
-        self._enter(fd)
-        self._resolved.append(name)
-
-    def _enter(self, fd: int) -> None:
-        os.close(self._fd)
-        self._fd = fd
-
-    def _ascend(self) -> None:
-        """Go up, by way of the path from the root: a moved directory's own ".." could lead out of it."""
-        del self._resolved[-1:]
-        while self._pending and self._pending[-1] in ("..", ".", ""):
-            if self._pending.pop() == "..":
-                del self._resolved[-1:]
-        self._enter(self._reopen())
-
-    def _reopen(self) -> int:
-        with contextlib.suppress(OSError):
-            return openat2(self._root_fd, "/".join(self._resolved) or ".", _DIRECTORY, _RESOLVE)
-        fd = os.dup(self._root_fd)
-        for name in self._resolved:
-            try:
-                following = os.open(name, _DIRECTORY, dir_fd=fd)
-            finally:
-                os.close(fd)
-            fd = following
-        return fd
-
-    def _follow(self, name: str) -> None:
-        try:
-            target = os.readlink(name, dir_fd=self._fd)
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name) from None
-            raise
-        self._links += 1
-        if self._links > _MAX_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
-        if sum(map(len, self._resolved)) + len(self._resolved) > _MAX_PATH_BYTES:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
-        if target.startswith("/"):
-            self._resolved.clear()
-            self._enter(os.dup(self._root_fd))
-        self._pending.extend(target.split("/")[::-1])
-
-    def _make(self, name: str) -> int:
-        if self._guard is not None:
-            self._guard(join("/".join(self._resolved), name))
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, IMPLICIT_MODE, dir_fd=self._fd)
-            self._make_plain(name)
-        return os.open(name, _DIRECTORY, dir_fd=self._fd)
-
-    def _make_plain(self, name: str) -> None:
-        """Undo what the umask or a setgid parent did to a new directory."""
-        fd = os.open(name, _LISTED, dir_fd=self._fd)
-        try:
-            found = os.fstat(fd)
-            if found.st_gid != os.getegid():
-                os.fchown(fd, -1, os.getegid())
-            if stat.S_IMODE(found.st_mode) != IMPLICIT_MODE:
-                os.fchmod(fd, IMPLICIT_MODE)
-        finally:
-            os.close(fd)
+def _make_plain(directory_fd: int, name: str) -> None:
+    """Make a directory of IMPLICIT_MODE in our group, whatever the umask or a setgid parent say."""
+    try:
+        os.mkdir(name, IMPLICIT_MODE, dir_fd=directory_fd)
+    except FileExistsError:
+        return
+    with _opened(os.open(name, _LISTED, dir_fd=directory_fd)) as fd:
+        found = os.fstat(fd)
+        if found.st_gid != os.getegid():
+            os.fchown(fd, -1, os.getegid())
+        if stat.S_IMODE(found.st_mode) != IMPLICIT_MODE:
+            os.fchmod(fd, IMPLICIT_MODE)
 
 
 class DirectoryCache:
@@ -303,6 +190,19 @@ def remove_tree(dir_fd: int, name: str) -> None:
         if not _remove_empty(dir_fd, name):
             _remove_contents(os.open(name, _LISTED, dir_fd=dir_fd))
             os.rmdir(name, dir_fd=dir_fd)
+
+
+def discard_tree(path: Path) -> None:
+    """Remove a directory with all in it, of any depth; what can't be removed stays, and nothing is raised.
+
+    It may hold what an image or a step made, more directories in each other than `shutil` takes.
+    """
+    with contextlib.suppress(OSError):
+        with _opened(os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as parent:
+            remove_tree(parent, path.name)
+    if os.path.lexists(path):
+        with contextlib.suppress(RecursionError):  # past what stands in the way, as far as it goes
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_contents(fd: int) -> None:

@@ -109,12 +109,11 @@ class Plan:
         if group is not None:
             self._groups.setdefault(group, set()).add(path)
 
-    def link(self, path: str, target: str, look: Entry) -> bool:
+    def link(self, path: str, target: str, header: Entry) -> bool:
         """Make `path` one more name of what is at `target`; False where that is nothing or a directory.
 
-        The file takes owner, mode and time of `look`, as tar does with the header of a hard link.
-
-        A file from below is in the layer under both names, as a file and its hard link.
+        The file takes owner, mode and time of `header`, the hard link's, as tar does. A file of the tree
+        below is in the layer under both names, as a file and its hard link.
         """
         planned = self._planned.get(target)
         if planned is None:
@@ -124,8 +123,8 @@ class Plan:
             planned = _Planned(entry, partial(self._below.open, target), None)
         if planned.entry.kind is Kind.DIRECTORY:
             return False
-        mode = planned.entry.mode if planned.entry.kind is Kind.SYMLINK else look.mode
-        linked = replace(planned.entry, uid=look.uid, gid=look.gid, mode=mode, mtime_ns=look.mtime_ns)
+        mode = planned.entry.mode if planned.entry.kind is Kind.SYMLINK else header.mode
+        linked = replace(planned.entry, uid=header.uid, gid=header.gid, mode=mode, mtime_ns=header.mtime_ns)
         if planned.group is not None and linked == planned.entry:
             names = {path}  # one more, where a file may have any number
         else:

@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 from knarr.layers.entry import WHITEOUT_PREFIX, Entry, Kind, LayerItem
 from knarr.layers.paths import join, name_of, parent_of, sort_key
-from knarr.rootfs.hard_links import HardLinks
-from knarr.rootfs.inode import describe, layer_xattrs, read_xattrs, stat_name
+from knarr.rootfs.inode import HardLinks, describe, layer_xattrs, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
 
 Exclude = Callable[[str], bool]
@@ -194,9 +193,9 @@ class _Comparison:
             return False
         old, new = _unpack(old_packed), _unpack(new_packed)
         if stat.S_ISDIR(old.mode) and stat.S_ISDIR(new.mode):
-            look = (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid)
+            metadata = (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid)
             time = old.mtime_ns != new.mtime_ns and self._was_entered(path)
-            return look or time or self._before.xattrs.get(path) != self._after.xattrs.get(path)
+            return metadata or time or self._before.xattrs.get(path) != self._after.xattrs.get(path)
         if old != new:
             return True
         digest = self._before.digests.get(path)

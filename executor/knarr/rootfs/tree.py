@@ -1,7 +1,7 @@
-"""A root file system as something to look at: entries by path.
+"""The view of a root file system that steps plan against: entries by path.
 
-A `Tree` never changes anything. COPY, ADD, WORKDIR and USER plan against it, and neither know nor care
-whether it is an index of layers or a directory. Paths are those of `layers.entry.Entry`: relative to the
+A `Tree` never changes anything. COPY, ADD, WORKDIR and USER read it, and do not know whether it is an index
+of layers or a directory. Paths are those of `layers.entry.Entry`: relative to the
 root, no ".", no "..", no empty component; "" is the root.
 """
 
@@ -11,9 +11,7 @@ from typing import BinaryIO, Protocol
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry, Kind
 from knarr.layers.paths import clean
-
-MAX_LINKS = 255
-"""Symlinks followed for one path; BuildKit's limit."""
+from knarr.linux.resolve import MAX_LINKS
 
 Lookup = Callable[[str], Entry | None]
 
@@ -65,9 +63,9 @@ class PathFilter(Protocol):
 def resolve_links(lookup: Lookup, path: str, *, follow_last: bool = True) -> str:
     """Follow the symlinks of `path` within the root that `lookup` sees.
 
-    An absolute target starts at the root, and ".." at the root stays there, so that no link leads out.
-    ".." after a link means the parent of what the link stands for, as in the kernel. A component that
-    does not exist, or that is no directory, keeps the rest as it is. Raises ContextError after 255 links.
+    The rule is that of `linux.resolve`, but for what does not exist: a component that is missing, or that is
+    no directory, keeps the rest as it is, since COPY may be about to make it. Raises ContextError for more
+    than MAX_LINKS links.
     """
     done: list[str] = []
     todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]

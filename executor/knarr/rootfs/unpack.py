@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from knarr.errors import CorruptError, IsolationError, KnarrError, OutputError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
+from knarr.layers.paths import join
 from knarr.layers.tar_names import MAX_PATH_BYTES
 from knarr.layers.tar_read import TarReader
 from knarr.rootfs.paths import (
@@ -20,7 +21,6 @@ from knarr.rootfs.paths import (
     DirectoryCache,
     Fate,
     clear_directory,
-    join,
     remove_tree,
     resolve_directory,
 )
@@ -39,11 +39,10 @@ PROTECTED = "what lies at a protected place: /"
 
 @dataclass(frozen=True, slots=True)
 class AppliedLayer:
-    """What was done; `losses` is what the root file system goes without."""
+    """How it went."""
 
-    entries: int
-    content_bytes: int
     losses: tuple[Loss, ...]
+    """What the root file system goes without."""
 
 
 def apply_layer(
@@ -56,16 +55,14 @@ def apply_layer(
     """Apply the layer that `members` reads to the directory `root_fd`, where nothing else is at work.
 
     Nothing is synced. What is `protected` is never written, emptied or removed; a directory that holds
-    such a path is cleared around it. The process's umask is 0 meanwhile. Raises CorruptError for
-    a layer that makes no sense, IsolationError where this process lacks a right, OutputError where the file
-    system fails; then the directory holds a part of the layer.
+    such a path is cleared around it. Modes are as the layer has them, whatever the umask, which belongs to
+    other threads too. Raises CorruptError for a layer that makes no sense, IsolationError where this process
+    lacks a right, OutputError where the file system fails; then the directory holds a part of the layer.
     """
     applier = _Applier(root_fd, members, owner_policy, protected)
-    umask = os.umask(0)
     try:
         return applier.run()
     finally:
-        os.umask(umask)
         applier.close()
 
 
@@ -91,7 +88,6 @@ class _Applier:
         self._directories = DirectoryCache(root_fd, guard=protection.check if protection else None)
         self._own: set[str] = set()
         self._directory_times: dict[str, int] = {}
-        self._content_bytes = 0
         self._makers: dict[Kind, Callable[[Directory, str, Entry, str], None]] = {
             Kind.FILE: self._make_file,
             Kind.DIRECTORY: self._make_directory,
@@ -103,19 +99,17 @@ class _Applier:
         }
 
     def run(self) -> AppliedLayer:
-        entries = 0
         path = "a layer"
         try:
             for entry in self._reader:
                 path = entry.path
-                entries += 1
                 if path:
                     self._apply(entry)
             path = "times of directories"
             self._restore_directory_times()
         except OSError as error:
             raise _translate(error, path) from error
-        return AppliedLayer(entries, self._content_bytes, self._losses.all())
+        return AppliedLayer(self._losses.all())
 
     def close(self) -> None:
         self._directories.forget()
@@ -149,7 +143,7 @@ class _Applier:
         self._makers[entry.kind](directory, name, entry, path)
 
     def _lose(self, path: str) -> None:
-        """Note what a protected place did not get."""
+        """Note that an entry was left out at a protected place."""
         assert self._protection is not None
         self._losses.add(f"{PROTECTED}{self._protection.covering(path) or path}", path)
 
@@ -228,7 +222,6 @@ class _Applier:
             os.close(fd)
 
     def _write_content(self, fd: int, entry: Entry) -> None:
-        self._content_bytes += entry.size
         if self._reader.sparse_map is None:
             whole = self._reader.take_whole()
             for chunk in self._reader.chunks() if whole is None else (whole,):
@@ -342,7 +335,7 @@ class _Applier:
         return directory
 
     def _restore_directory_times(self) -> None:
-        """At the end, as every entry in a directory changes its time."""
+        """Set them at the end, since every entry made in a directory changes its time."""
         for path, mtime_ns in self._directory_times.items():
             head, _, name = path.rpartition("/")
             try:

@@ -4,10 +4,11 @@ import enum
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 
 from knarr.errors import CorruptError, IsolationError
-from knarr.layers.entry import Entry
+from knarr.layers.entry import Entry, Kind
 from knarr.rootfs.inode import OVERLAY_PREFIXES, OWNER_XATTR
 from knarr.rootfs.paths import Directory
 
@@ -17,6 +18,7 @@ _NOT_OURS_TO_SET = frozenset({errno.EPERM, errno.EINVAL})
 _XATTR_REFUSED = frozenset({errno.EPERM, errno.ENOTSUP})
 _XATTR_INVALID = frozenset({errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EILSEQ})
 _MAX_LOSSES = 100
+_NODES = frozenset({Kind.CHAR, Kind.BLOCK, Kind.FIFO})
 
 
 class OwnerPolicy(enum.Enum):
@@ -63,12 +65,13 @@ class MetadataWriter:
         self._policy = policy
         self._losses = losses
         self._default_owner = (os.geteuid(), os.getegid())
+        self._umask = _read_umask()
 
     def is_needed(self, entry: Entry, directory: Directory) -> bool:
         """Whether a new inode differs from what its creation with the entry's mode makes of it."""
         return (
             (entry.uid, entry.gid) != self._default_owner
-            or entry.mode > 0o777
+            or entry.mode & (self._umask | 0o7000) != 0
             or bool(entry.xattrs)
             or directory.inherits_group
         )
@@ -84,7 +87,7 @@ class MetadataWriter:
         os.fchmod(fd, entry.mode)
 
     def apply_by_name(self, directory: Directory, name: str, entry: Entry) -> None:
-        """Owner and attributes of a symbolic link, device or FIFO, and its time."""
+        """Owner and attributes of a symbolic link, device or FIFO, and the mode of the latter two."""
         try:
             os.chown(name, entry.uid, entry.gid, dir_fd=directory.fd, follow_symlinks=False)
         except OSError as error:
@@ -94,6 +97,8 @@ class MetadataWriter:
         path = f"/proc/self/fd/{directory.fd}/{name}"
         for key, value in entry.xattrs.items():
             self._set_xattr(path, entry.path, key, value)
+        if entry.kind in _NODES:
+            _set_node_mode(directory, name, entry.mode)
 
     def apply_to_link(self, directory: Directory, name: str, entry: Entry) -> None:
         """What a hard link's header says, as containerd does, where the file has something else."""
@@ -160,6 +165,28 @@ class MetadataWriter:
             if error.errno not in _XATTR_REFUSED:
                 raise
             self._losses.add(f"the extended attribute {name}", path)
+
+
+def _read_umask() -> int:
+    """This process's umask (proc(5), status); every bit where nothing tells, as before Linux 4.7.
+
+    umask(2) tells it only by setting it, which other threads would notice.
+    """
+    with suppress(OSError), open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
+    return 0o777
+
+
+def _set_node_mode(directory: Directory, name: str, mode: int) -> None:
+    # Not opened, which can do something to a device; O_PATH with a name in /proc, since chmod has no way to
+    # leave a symbolic link alone (before Linux 6.6).
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
 
 
 def _owner_record(entry: Entry) -> bytes:

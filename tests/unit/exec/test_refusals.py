@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from knarr.exec.refusals import NEW_MOUNTS, NEW_PIDS, refusal
+from knarr.exec.refusals import NEW_MOUNTS, refusal
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,9 @@ from knarr.exec.refusals import NEW_MOUNTS, NEW_PIDS, refusal
     ],
 )
 def test_says_what_is_missing(number: int, hint: str) -> None:
-    error = refusal(NEW_PIDS, OSError(number, "no"))
+    error = refusal(NEW_MOUNTS, OSError(number, "no"))
     assert error.exit_status == 8
-    assert error.message == "cannot create a pid namespace: no"
+    assert error.message == "cannot create a mount namespace of its own: no"
     assert error.hint is not None
     assert hint in error.hint
 

@@ -18,7 +18,7 @@ from knarr.layers.tar_read import read_members
 from knarr.layers.tar_write import write_tar
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.tree import Tree
-from support.trees import items_of, layer_tree, parse_line, show_items, show_tree
+from support.trees import items_of, layer_tree, parse_line, show_items, show_tree, with_items
 
 
 class Merger:
@@ -72,8 +72,8 @@ def check_same(place: Path, base: list[str], layers: list[list[str]]) -> None:
     merger.merge(layers)
     tree = merger.base
     for lines in layers:
-        tree = tree.with_items(items_of(lines))
-    merged = merger.base.with_items(merger.items)
+        tree = with_items(tree, items_of(lines))
+    merged = with_items(merger.base, merger.items)
     assert show_tree(merged) == show_tree(tree)
     assert [merged.lookup("")] == [tree.lookup("")]
 
@@ -109,7 +109,7 @@ def test_cases(base: list[str], layers: list[list[str]], expected: list[str], tm
 def test_names_stay_names_of_one_file(tmp_path: Path) -> None:
     merger = Merger(tmp_path, ["f old =0"])
     merger.merge([["f b =1", "h a -> b", "h d/c -> b", "h new -> old"], ["f b =2"]])
-    assert show_names(merger.base.with_items(merger.items)) == [["a", "d/c"], ["new", "old"]]
+    assert show_names(with_items(merger.base, merger.items)) == [["a", "d/c"], ["new", "old"]]
 
 
 @pytest.mark.parametrize("target", ["gone", "d"])
@@ -143,7 +143,7 @@ def well_formed(tree: LayerTree, lines: list[str]) -> tuple[LayerTree, list[str]
     after = tree
     for line in lines:
         if _may_come(line, kept, tree, after):
-            after = tree.with_items(items_of([*kept, line]))
+            after = with_items(tree, items_of([*kept, line]))
             kept.append(line)
     return after, kept
 

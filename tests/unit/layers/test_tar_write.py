@@ -1,9 +1,11 @@
 import io
 import os
+import stat
 import subprocess
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -173,30 +175,151 @@ def test_record_lengths_around_the_carry_are_right() -> None:
         assert read(written(LayerItem(entry)))[0][0] == entry
 
 
-_NAMES = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=60
-).filter(lambda name: name not in (".", "..") and not name.startswith(".wh."))
-_PATHS = st.lists(_NAMES, min_size=1, max_size=6).map("/".join)
-_ENTRIES = st.builds(
-    Entry,
-    path=_PATHS,
-    kind=st.just(Kind.FILE),
-    mode=st.integers(0, 0o7777),
-    uid=st.integers(0, 2**32 - 2),
-    gid=st.integers(0, 2**32 - 2),
-    mtime_ns=st.integers(0, 2**63 // 10**9 - 1).map(lambda seconds: seconds * 10**9),
-    xattrs=st.dictionaries(
-        st.sampled_from(["user.a", "user.ü", "trusted.b"]), st.binary(max_size=40), max_size=2
+MAX_ID, MAX_TIME_S, MAX_MAJOR, MAX_MINOR = 2**32 - 2, (2**63 - 1) // 10**9, 2**12 - 1, 2**20 - 1
+MAX_SIZE = 2**63 - 1
+
+
+def numbers(limit: int, *edges: int) -> st.SearchStrategy[int]:
+    """Up to a limit, which comes often, as do the last number of a form and the next."""
+    return st.integers(0, limit) | st.sampled_from([0, *edges, *(edge + 1 for edge in edges), limit])
+
+
+def texts(max_bytes: int, *, without: bytes) -> st.SearchStrategy[str]:
+    """What a name on disk can be: UTF-8 or not, none of these bytes."""
+    utf8 = st.text(max_size=max_bytes // 4).map(lambda text: text.encode("utf-8", "ignore"))
+    raw = (utf8 | st.binary(max_size=max_bytes)).map(lambda found: found.translate(None, without + b"\0"))
+    return raw.filter(bool).map(lambda found: found.decode("utf-8", "surrogateescape"))
+
+
+_NAMES = texts(240, without=b"/").filter(lambda name: name not in (".", "..") and not name.startswith(".wh."))
+_PATHS = st.lists(_NAMES, min_size=1, max_size=8).map("/".join)
+_LOOKS = {
+    "path": _PATHS,
+    "mode": numbers(0o7777),
+    "uid": numbers(MAX_ID, 0o7777777),
+    "gid": numbers(MAX_ID, 0o7777777),
+    "mtime_ns": numbers(MAX_TIME_S, 0o77777777777).map(lambda seconds: seconds * 10**9),
+    "xattrs": st.dictionaries(
+        texts(20, without=b"=").map(lambda key: f"user.{key}"), st.binary(max_size=40), max_size=2
     ),
+}
+_DEVICES = st.tuples(numbers(MAX_MAJOR), numbers(MAX_MINOR))
+_LINKS = texts(4095, without=b"")
+_MORE: dict[Kind, dict[str, st.SearchStrategy[Any]]] = {
+    Kind.FILE: {},
+    Kind.DIRECTORY: {"path": _PATHS | st.just("")},
+    Kind.SYMLINK: {"link_target": _LINKS},
+    Kind.HARDLINK: {"link_target": _PATHS},
+    Kind.CHAR: {"device": _DEVICES},
+    Kind.BLOCK: {"device": _DEVICES},
+    Kind.FIFO: {},
+}
+_ENTRIES = st.sampled_from(Kind).flatmap(
+    lambda kind: st.builds(Entry, kind=st.just(kind), **{**_LOOKS, **_MORE[kind]})
 )
 
 
+def with_content(entry: Entry, content: bytes) -> LayerItem:
+    return item(entry, content if entry.kind is Kind.FILE else b"")
+
+
 @given(st.lists(st.tuples(_ENTRIES, st.binary(max_size=1500)), max_size=5))
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=200, deadline=None, database=None)
 def test_any_entry_is_read_as_it_was_written(drawn: list[tuple[Entry, bytes]]) -> None:
-    items = [item(entry, content) for entry, content in drawn]
-    found = read(written(*items))
-    assert found == [(replace(entry, size=len(content)), content) for entry, content in drawn]
+    items = [with_content(*each) for each in drawn]
+    data = written(*items)
+    assert read(data) == [
+        (item.entry, item.open_content().read() if item.open_content else b"") for item in items
+    ]
+    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as theirs:
+        for member, expected in zip(theirs.getmembers(), items, strict=True):
+            assert as_python_says(member) == replace(expected.entry, xattrs={})
+
+
+def as_python_says(member: tarfile.TarInfo) -> Entry:
+    kind = next(kind for kind, flag in FLAGS.items() if flag == member.type)
+    return Entry(
+        member.name if member.name != "." else "",
+        kind,
+        member.mode,
+        member.uid,
+        member.gid,
+        int(member.mtime) * 10**9,
+        member.size,
+        member.linkname,
+        (member.devmajor, member.devminor) if kind in (Kind.CHAR, Kind.BLOCK) else (0, 0),
+        {},
+    )
+
+
+FLAGS = {
+    Kind.FILE: tarfile.REGTYPE,
+    Kind.DIRECTORY: tarfile.DIRTYPE,
+    Kind.SYMLINK: tarfile.SYMTYPE,
+    Kind.HARDLINK: tarfile.LNKTYPE,
+    Kind.CHAR: tarfile.CHRTYPE,
+    Kind.BLOCK: tarfile.BLKTYPE,
+    Kind.FIFO: tarfile.FIFOTYPE,
+}
+
+
+@given(_ENTRIES, numbers(MAX_SIZE, 0o77777777777))
+@settings(max_examples=100, deadline=None, database=None)
+def test_any_size_is_read_as_it_was_written(entry: Entry, size: int) -> None:
+    entry = replace(entry, kind=Kind.FILE, path=entry.path or "x", size=size, link_target="", device=(0, 0))
+    assert next(TarReader(io.BytesIO(format_header(entry)))) == entry
+
+
+@given(st.lists(_ENTRIES, min_size=1, max_size=20))
+@settings(max_examples=20, deadline=None, database=None)
+def test_gnu_tar_lists_the_same(drawn: list[Entry]) -> None:
+    """Names are numbers here, since its quoting of others is not what this is about."""
+    items = [
+        item(replace(entry, path=str(number), link_target="x" if entry.link_target else "", xattrs={}))
+        for number, entry in enumerate(drawn)
+    ]
+    command = ["tar", "--list", "--verbose", "--numeric-owner", "--utc", "--full-time", "--file=-"]
+    environment = {**os.environ, "LC_ALL": "C"}
+    result = subprocess.run(command, input=written(*items), capture_output=True, env=environment, check=True)
+    assert result.stderr == b""
+    for line, expected in zip(result.stdout.decode().splitlines(), items, strict=True):
+        entry = expected.entry
+        kind_and_mode, owner, size = line.split()[:3]
+        major, minor = entry.device
+        assert owner == f"{entry.uid}/{entry.gid}"
+        assert size == (f"{major},{minor}" if entry.kind in (Kind.CHAR, Kind.BLOCK) else "0")
+        letter, bits = "-dlhcbp"[list(FLAGS).index(entry.kind)], entry.mode
+        assert kind_and_mode == letter + stat.filemode(stat.S_IFREG | bits)[1:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"device": (MAX_MAJOR + 1, 0)},
+        {"device": (0, MAX_MINOR + 1)},
+        {"device": (2**31, 0)},
+        {"device": (-1, 0)},
+        {"mode": 0o10000},
+        {"mode": -1},
+        {"uid": MAX_ID + 1},
+        {"gid": MAX_ID + 1},
+        {"uid": -1},
+        {"size": MAX_SIZE + 1},
+        {"size": -1},
+    ],
+    ids=str,
+)
+def test_a_number_that_no_reader_takes_is_never_written(change: dict[str, Any]) -> None:
+    with pytest.raises(CorruptError, match="x has a number out of range"):
+        format_header(replace(Entry("x", Kind.CHAR, 0o644), **change))
+
+
+def test_more_attributes_than_a_reader_takes_are_never_written() -> None:
+    entry = Entry("x", Kind.FILE, 0o644, xattrs={f"user.{number}": bytes(65_000) for number in range(16)})
+    assert read(written(LayerItem(entry)))[0][0] == entry
+    entry = replace(entry, xattrs={**entry.xattrs, "user.16": bytes(65_000)})
+    with pytest.raises(CorruptError, match="bytes of names and extended attributes"):
+        format_header(entry)
 
 
 @given(st.binary(max_size=1500))

@@ -2,14 +2,22 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from knarr.linux.resolve import open_entry_in_root, open_in_root, walk_in_root
+from knarr.errors import ContextError
+from knarr.layers.entry import Entry, Kind
+from knarr.linux.resolve import MAX_LINKS, open_in_root, resolve_in_root, walk_in_root
+from knarr.rootfs.tree import resolve_links
 
-Opener = Callable[[int, str], int]
+ENTRY = os.O_PATH | os.O_NOFOLLOW
+
+
+class Opener(Protocol):
+    def __call__(self, root: int, path: str, flags: int = ..., *, follow_links: bool = ...) -> int: ...
 
 
 @pytest.fixture
@@ -86,18 +94,102 @@ def test_refuses(root: int, opener: Opener, path: str, expected: int) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_magic_links_are_not_followed() -> None:
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
-    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-        open_in_root(root, f"proc/{os.getpid()}/root")
-    os.close(root)
+def refused_with(opener: Opener, root: int, path: str, flags: int, *, follow_links: bool = True) -> int:
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        os.close(opener(root, path, flags, follow_links=follow_links))
+    return caught.value.errno or 0
+
+
+@pytest.mark.parametrize("path", ["absolute", "up", "directory", "directory/file", "a/b/chain", "loop"])
+def test_a_refused_link_is_an_error(root: int, opener: Opener, path: str) -> None:
+    assert refused_with(opener, root, path, os.O_PATH, follow_links=False) == errno.ELOOP
+
+
+@pytest.mark.parametrize("path", ["outside/file", "a/../a/b/file", "a/b", "."])
+def test_no_link_is_none_to_refuse(root: int, opener: Opener, path: str) -> None:
+    os.close(opener(root, path, os.O_PATH, follow_links=False))
+
+
+@pytest.mark.parametrize("path", ["outside/file/", "outside/file/.", "absolute/", "absolute/..", "up/x"])
+def test_nothing_is_below_a_file(root: int, opener: Opener, path: str) -> None:
+    assert refused_with(opener, root, path, os.O_PATH) == errno.ENOTDIR
+
+
+@pytest.mark.parametrize("path", ["outside/file", "absolute", "up"])
+def test_a_file_is_no_directory(root: int, opener: Opener, path: str) -> None:
+    assert refused_with(opener, root, path, os.O_PATH | os.O_DIRECTORY) == errno.ENOTDIR
+
+
+def test_flags_are_those_of_the_result(root: int, opener: Opener) -> None:
+    assert content(opener(root, "absolute", os.O_RDONLY)) == "inside"
+    descriptor = opener(root, "directory", os.O_RDONLY | os.O_DIRECTORY)
+    assert sorted(os.listdir(descriptor)) == ["chain", "file"]
+    assert not os.get_inheritable(descriptor)
+    os.close(descriptor)
 
 
 @pytest.mark.parametrize("path", ["loop", "dangling", "/a/far-up", "directory/chain"])
-def test_the_entry_itself(root: int, path: str) -> None:
-    descriptor = open_entry_in_root(root, path)
+def test_the_entry_itself(root: int, opener: Opener, path: str) -> None:
+    descriptor = opener(root, path, ENTRY)
     assert os.readlink("", dir_fd=descriptor)
     os.close(descriptor)
+    assert refused_with(opener, root, path, os.O_RDONLY | os.O_NOFOLLOW) == errno.ELOOP
+
+
+def test_magic_links_are_not_followed(opener: Opener) -> None:
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    for path in (f"proc/{os.getpid()}/root", "proc/self/cwd", f"proc/{os.getpid()}/fd/{root}"):
+        assert refused_with(opener, root, path, os.O_PATH) == errno.ELOOP
+    os.close(opener(root, "proc/self/status"))
+    os.close(root)
+
+
+def test_a_nul_is_refused(root: int) -> None:
+    with pytest.raises(ValueError, match="null byte"):
+        open_in_root(root, "outside\0/nothing")
+    with pytest.raises(ValueError, match="null byte"):
+        resolve_in_root(root, "outside\0/nothing")
+
+
+def test_all_follow_as_many_links(tmp_path: Path, opener: Opener) -> None:
+    """The kernel by itself follows 40; an index of a layer has no kernel to ask."""
+    (tmp_path / "end").mkdir()
+    for number in range(MAX_LINKS + 1):
+        (tmp_path / f"l{number}").symlink_to(f"l{number + 1}" if number < MAX_LINKS else "end")
+    root = os.open(tmp_path, os.O_PATH)
+
+    def lookup(path: str) -> Entry | None:
+        if path == "end":
+            return Entry(path, Kind.DIRECTORY, 0o755)
+        return Entry(path, Kind.SYMLINK, 0o777, link_target=os.readlink(tmp_path / path))
+
+    for first in ("l230", "l1"):
+        os.close(opener(root, first))
+        descriptor, path = resolve_in_root(root, first)
+        os.close(descriptor)
+        assert path == resolve_links(lookup, first) == "end"
+    assert refused_with(opener, root, "l0", os.O_PATH) == errno.ELOOP
+    with pytest.raises(OSError, match="Too many levels"):
+        resolve_in_root(root, "l0")
+    with pytest.raises(ContextError, match="255"):
+        resolve_links(lookup, "l0")
+    os.close(root)
+
+
+def test_a_path_that_no_call_takes(root: int, opener: Opener) -> None:
+    assert refused_with(opener, root, "a/../" * 820, os.O_PATH) == errno.ENAMETOOLONG
+
+
+def test_what_is_missing_is_made_where_links_lead(root: int) -> None:
+    made = []
+
+    def make(directory: int, name: str, path: str) -> None:
+        made.append(path)
+        os.mkdir(name, dir_fd=directory)
+
+    descriptor, path = resolve_in_root(root, "directory/../new/x", make_missing=make)
+    os.close(descriptor)
+    assert (path, made) == ("a/new/x", ["a/new", "a/new/x"])
 
 
 _RENAMES = """

@@ -22,7 +22,7 @@ from knarr.rootfs.plan import Owner, plan_workdir
 from knarr.rootfs.tree import EmptyTree, Tree
 from knarr.rootfs.unpack import OwnerPolicy, apply_layer
 from support.places import DATA
-from support.trees import MTIME_NS, layer_tree, show_items, show_tree, write_tree
+from support.trees import MTIME_NS, layer_tree, show_items, show_tree, with_items, write_tree
 
 CASES = json.loads((DATA / "copy/cases.json").read_text())
 GOOD_CASES = [case for case in CASES if "layer" in case]
@@ -90,7 +90,7 @@ def test_the_layer_unpacks_to_what_the_step_sees(case: dict[str, Any], tmp_path:
     finally:
         os.close(fd)
     with open_tree("directory", [], place) as unpacked:
-        assert show_tree(unpacked) == show_tree(dest.with_items(items))
+        assert show_tree(unpacked) == show_tree(with_items(dest, items))
 
 
 @pytest.mark.parametrize("dest_kind", ["layers", "directory"])
@@ -151,7 +151,7 @@ def test_attributes_are_copied(tmp_path: Path) -> None:
 
 def test_device_nodes_are_copied(tmp_path: Path) -> None:
     null = Entry(path="d/null", kind=Kind.CHAR, mode=0o666, device=(1, 3))
-    source = layer_tree(["d d"], tmp_path).with_items([LayerItem(null)])
+    source = with_items(layer_tree(["d d"], tmp_path), [LayerItem(null)])
     made = entries(plan_copy(request_of(["d", "/o"], "/"), source, EmptyTree()))
     assert (made["o/null"].kind, made["o/null"].device) == (Kind.CHAR, (1, 3))
 
@@ -241,7 +241,7 @@ def test_workdir_over_a_file(tmp_path: Path) -> None:
 def test_a_layer_on_a_tree_gives_what_the_step_saw(tmp_path: Path) -> None:
     dest = layer_tree(["d usr 0711 3:4", "f usr/old =o", "l lib -> usr"], tmp_path)
     items = plan_copy(request_of(["a", "/lib/"], "/"), layer_tree(["f a =x"], tmp_path), dest)
-    assert show_tree(dest.with_items(items)) == [
+    assert show_tree(with_items(dest, items)) == [
         "l lib -> usr",
         "d usr 0711 3:4",
         "f usr/a =x",

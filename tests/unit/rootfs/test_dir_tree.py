@@ -9,7 +9,7 @@ from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.errors import ContextError
 from knarr.layers.entry import Kind
 from knarr.layers.paths import clean
-from knarr.rootfs import open_inside
+from knarr.linux import syscalls
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.tree import EmptyTree, Tree, read_bounded
 from support.trees import show_tree, write_tree
@@ -87,8 +87,9 @@ def test_attributes(place: Path, tree: Tree) -> None:
     assert (entry.uid, entry.gid, dict(entry.xattrs)) == (1, 2, {"user.kept": b"1:2"})
 
 
-def test_a_broken_owner_attribute(place: Path, tree: Tree) -> None:
-    os.setxattr(place / "d", "user.knarr.owner", b"root")
+@pytest.mark.parametrize("value", [b"root", b"4294967295:0", b"0:9999999999"])
+def test_a_broken_owner_attribute(place: Path, tree: Tree, value: bytes) -> None:
+    os.setxattr(place / "d", "user.knarr.owner", value)
     with pytest.raises(ContextError, match=r"user\.knarr\.owner"):
         tree.lookup("d")
 
@@ -132,7 +133,7 @@ def test_without_openat2(tree: Tree, place: Path, monkeypatch: pytest.MonkeyPatc
     def refused(*_: object) -> int:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(open_inside, "openat2", refused)
+    monkeypatch.setattr(syscalls, "openat2", refused)
     (place / "s").symlink_to("d")
     assert show_tree(tree) == ["d d 0700 5:6", "l d/l -> /d/x", "p d/p", "f d/x 0600 7:8 =1", "l s -> d"]
     assert tree.lookup("s/x") is None

@@ -17,13 +17,13 @@ from knarr.layers.tar_write import write_tar
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.unpack import OwnerPolicy, apply_layer
-from support.trees import items_of, layer_tree, show_tree
+from support.trees import items_of, layer_tree, show_tree, with_items
 
 
 def layered(tmp_path: Path, *layers: list[str]) -> LayerTree:
     tree = layer_tree([], tmp_path)
     for lines in layers:
-        tree = tree.with_items(items_of(lines))
+        tree = with_items(tree, items_of(lines))
     return tree
 
 
@@ -64,15 +64,15 @@ def test_layers(layers: list[list[str]], expected: list[str], tmp_path: Path) ->
 def test_a_layer_leaves_the_tree_below_alone(tmp_path: Path) -> None:
     base = layered(tmp_path, ["f a/b/c =1", "f a/b/d =2", "d e 0700"])
     before = show_tree(base)
-    one = base.with_items(items_of(["f a/b/.wh.c =", "d e 0711", "f a/b/n =3"]))
-    two = base.with_items(items_of(["f a/b/c =9", "f .wh.e ="]))
+    one = with_items(base, items_of(["f a/b/.wh.c =", "d e 0711", "f a/b/n =3"]))
+    two = with_items(base, items_of(["f a/b/c =9", "f .wh.e ="]))
     assert show_tree(base) == before
     assert show_tree(one) == ["d a", "d a/b", "f a/b/d =2", "f a/b/n =3", "d e 0711"]
     assert show_tree(two) == ["d a", "d a/b", "f a/b/c =9", "f a/b/d =2"]
 
 
 def test_the_root_can_be_described(tmp_path: Path) -> None:
-    tree = layer_tree([], tmp_path).with_items([LayerItem(Entry("", Kind.DIRECTORY, 0o700, 5, 6))])
+    tree = with_items(layer_tree([], tmp_path), [LayerItem(Entry("", Kind.DIRECTORY, 0o700, 5, 6))])
     root = tree.lookup("")
     assert root is not None
     assert (root.mode, root.uid, root.gid) == (0o700, 5, 6)
@@ -118,7 +118,7 @@ def test_the_index_is_what_unpacking_gives(layers: list[list[str]], tmp_path: Pa
     tree = layer_tree([], tmp_path / "spool")
     for lines in layers:
         try:
-            tree = tree.with_items(items_of(lines))
+            tree = with_items(tree, items_of(lines))
         except (CorruptError, ContextError):
             reject()
         assume(on_disk(place, lines))
@@ -263,7 +263,7 @@ def test_layers_of_any_depth(tmp_path: Path) -> None:
     deep = "/".join(["d"] * 2000)
     tree = layered(tmp_path, [f"f {deep}/x =1"], [f"f {deep}/y =2", "f .wh..wh..opq ="])
     assert tree.children(deep) == ["y"]
-    tree = tree.with_items(items_of([f"f {deep}/z =3", "f .wh.d ="]))
+    tree = with_items(tree, items_of([f"f {deep}/z =3", "f .wh.d ="]))
     assert tree.children(deep) == ["z"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.overlay_diff import diff_upper
 from knarr.rootfs.scan import Scan, changes
-from support.trees import layer_tree, show_items, show_tree, write_tree
+from support.trees import layer_tree, show_items, show_tree, with_items, write_tree
 
 LOWER = ["d d 0700", "f d/x =1", "f d/y =2", "f e/f/g =3", "d empty", "f top =4", "l l -> top"]
 
@@ -136,7 +136,7 @@ def test_changes(
     assert overlay.diff() == layer
     before = layer_tree(overlay.tree(overlay.lower), tmp_path)
     with overlay.opened() as (upper, lower):
-        after = before.with_items(diff_upper(upper, lower=lower))
+        after = with_items(before, diff_upper(upper, lower=lower))
         assert show_tree(after) == overlay.tree(overlay.merged)
 
 

@@ -10,7 +10,7 @@ from knarr.layers.entry import LayerItem
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.scan import Scan, changes
-from support.trees import layer_tree, show_items, show_tree, write_tree
+from support.trees import layer_tree, show_items, show_tree, with_items, write_tree
 
 LINES = ["d d 0700", "f d/x =1", "f d/y =2", "l d/l -> x", "d e", "f e/f/g =3", "h e/h -> d/y", "f top =4"]
 
@@ -161,7 +161,7 @@ def test_the_layer_leads_from_the_old_root_to_the_new(root: Root, tmp_path: Path
     subprocess.run(["rm", "-r", root.path / "e/f"], check=True)
     to_directory(root.path / "top")
     (root.path / "d").rename(root.path / "moved")
-    new: LayerTree = old.with_items(root.changed())
+    new: LayerTree = with_items(old, root.changed())
     assert show_tree(new) == show_tree(DirTree(root.fd))
     assert show_tree(old) == before
 

@@ -20,8 +20,8 @@ from knarr.exec.abilities import Abilities
 from knarr.exec.agent_forwarder import forwarded
 from knarr.layers.entry import Kind
 from knarr.layers.paths import clean, sort_key
-from knarr.rootfs.discard import discard_tree
 from knarr.rootfs.mount_points import MountPoint, missing_mount_point
+from knarr.rootfs.paths import discard_tree
 from knarr.rootfs.tree import Tree
 
 _AGENT_VARIABLE = "SSH_AUTH_SOCK"

@@ -10,7 +10,7 @@ from knarr.builder.roots.inplace.preload import load_everything
 from knarr.builder.roots.namespace.backend import enter_namespaces
 from knarr.builder.roots.none import NoBackend
 from knarr.errors import UsageError
-from knarr.exec.harden import harden
+from knarr.exec.namespaces import harden
 from knarr.exec.probe import Isolation, Mode, Requested, probe
 from knarr.progress import Note, Reporter
 

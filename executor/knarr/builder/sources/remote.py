@@ -20,7 +20,7 @@ from knarr.registry.client import Client
 from knarr.registry.download import MAX_DOWNLOAD_BYTES, download
 from knarr.rootfs.copy import InlineFile, Source, TreeSource
 from knarr.rootfs.dir_tree import DirTree
-from knarr.rootfs.discard import discard_tree
+from knarr.rootfs.paths import discard_tree
 
 _FILE_MODE = 0o600
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from knarr.builder.roots.inplace import own_files
 from knarr.errors import IsolationError, KnarrError
 from knarr.layers.paths import is_within
-from knarr.linux.mount_points import read_mount_points
+from knarr.linux.mounts import read_mount_points
 from knarr.progress import Note, Reporter
 from knarr.rootfs.protection import Protection
 

@@ -11,7 +11,7 @@ from knarr.builder.roots.inplace.own_files import open_root, resolve_inside
 from knarr.errors import IsolationError
 from knarr.exec.spec import Mount
 from knarr.layers.paths import name_of, parent_of
-from knarr.linux.mount_points import read_mount_points
+from knarr.linux.mounts import read_mount_points
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.paths import remove_tree, resolve_directory
 from knarr.rootfs.protection import Protection

@@ -1,6 +1,6 @@
 """Mount points as the kernel tells them."""
 
-from knarr.linux.mount_points import parse_mount_points, read_mount_points
+from knarr.linux.mounts import parse_mount_points, read_mount_points
 
 MOUNTINFO = rb"""
 22 1 0:21 / / rw,relatime - overlay overlay rw,lowerdir=/x

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.linux.subids import IdRange, subordinate_ranges
+from knarr.exec.namespaces import IdRange, subordinate_ranges
 
 NAME = pwd.getpwuid(os.getuid()).pw_name
 
