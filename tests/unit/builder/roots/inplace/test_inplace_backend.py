@@ -20,6 +20,9 @@ from knarr.rootfs.users import UserSpec
 from support.fillers import files
 
 
+pytestmark = pytest.mark.root
+
+
 class Told:
     def __init__(self) -> None:
         self.warnings: list[str] = []

@@ -25,6 +25,9 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+pytestmark = pytest.mark.root
+
+
 class Emptied:
     """The root with an image in it, whose file /a/old has a user's secret mounted over it in a step."""
 
