@@ -19,7 +19,6 @@ from knarr.progress import Event, Note
 from knarr.rootfs.users import UserSpec
 from support.fillers import files
 
-
 pytestmark = pytest.mark.root
 
 

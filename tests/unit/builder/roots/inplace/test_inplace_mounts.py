@@ -14,6 +14,8 @@ from knarr.exec.spec import Mount
 from knarr.progress import Silent
 from knarr.rootfs.protection import Protection
 
+pytestmark = pytest.mark.root
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -23,9 +25,6 @@ def root(tmp_path: Path) -> Path:
     (root / "above/er/kept/file").write_text("mine")
     (root / "dev/null").write_text("")
     return root
-
-
-pytestmark = pytest.mark.root
 
 
 class Emptied:
