@@ -1,10 +1,12 @@
 """A backend without a kernel's help: steps are Python functions that change a plain directory.
 
-As an ordinary user owners are recorded in extended attributes, as in a user namespace with one id.
+As an ordinary user owners are recorded in extended attributes, and what a step makes is recorded as root's,
+as in a user namespace with one id; symbolic links stay the user's own.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,7 @@ from knarr.builder.roots.backend import Abilities, Command, LayerFiller, Process
 from knarr.builder.roots.namespace.plain_root import PlainRoot
 from knarr.errors import IsolationError, RunError
 from knarr.layers.entry import LayerItem
+from knarr.rootfs.inode import OWNER_XATTR
 from knarr.rootfs.mount_points import MountPoint
 from knarr.rootfs.tree import Tree
 from knarr.rootfs.unpack import OwnerPolicy
@@ -79,6 +82,7 @@ class FakeBackend:
             owner_policy=OwnerPolicy.KEEP if os.geteuid() == 0 else OwnerPolicy.RECORD,
             hash_content=hash_content,
         )
+        _record_owners(root.directory())
         return self._lend(root)
 
     def run(self, root: Path, command: Command) -> None:
@@ -139,13 +143,29 @@ class FakeRoot:
     def apply(self, fill: LayerFiller) -> None:
         assert not self._is_lost
         self._root.apply(fill)
+        _record_owners(self._root.directory())
 
     def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
         assert not self._is_lost
-        return self._root.run(process, mount_points)
+
+        def recorded(root: Path) -> None:
+            process(root)
+            _record_owners(root)
+
+        return self._root.run(recorded, mount_points)
 
     def close(self) -> None:
         """Where there is one directory, this one has lost it."""
         if not self._is_lost:
             self._root.close()
             self._is_lost = self._lend is not None
+
+
+def _record_owners(root: Path) -> None:
+    """Let files and directories without a recorded owner be root's."""
+    if os.geteuid() == 0:
+        return
+    for directory, _, names in os.walk(root):
+        for path in (directory, *(os.path.join(directory, name) for name in names)):
+            with suppress(OSError):  # one that has an owner, a link, a file that must not be written to
+                os.setxattr(path, OWNER_XATTR, b"0:0", os.XATTR_CREATE, follow_symlinks=False)

@@ -14,7 +14,7 @@ from knarr.progress import Silent
 from support.knarr_cli import EXECUTOR
 
 _SCRIPT = """
-import sys
+import ctypes, sys
 from pathlib import Path
 from knarr.builder.roots.choose import enter_backend
 from knarr.errors import IsolationError
@@ -26,6 +26,7 @@ class Told:
 try:
     with enter_backend(sys.argv[1], Path(sys.argv[2]), Told()) as backend:
         print(backend.abilities)
+        print("dumpable", ctypes.CDLL(None).prctl(3))
         backend.require()
         backend.claim()
         print("trusted", backend.trusts(Path("/usr/bin/git")))
@@ -44,19 +45,21 @@ def entered(mode: str, place: Path) -> list[str]:
 
 
 def test_without_isolation_nothing_runs(tmp_path: Path) -> None:
-    line, abilities, refused = entered("none", tmp_path)
+    line, abilities, dumpable, refused = entered("none", tmp_path)
     assert line == "isolation none: asked for; no RUN step can be run"
     assert "can_run=False" in abilities
+    assert dumpable == "dumpable 0"
     assert refused == "refused: a RUN step can't run without isolation"
 
 
 @pytest.mark.root
 def test_namespaces_are_entered_with_one_line_for_the_log(tmp_path: Path) -> None:
-    line, abilities, trusted = entered("namespace", tmp_path)
+    line, abilities, dumpable, trusted = entered("namespace", tmp_path)
     assert line.startswith("isolation namespace: root with CAP_SYS_ADMIN")
     assert "; changes by " in line
     assert "can_run=True, can_mount=True, single_id=False" in abilities
     assert "one_root=False" in abilities
+    assert dumpable == "dumpable 0"
     assert trusted == "trusted True"
     assert os.listdir(tmp_path) == ["hosts"]
 

@@ -19,6 +19,8 @@ from knarr.progress import Event, Note
 from knarr.rootfs.users import UserSpec
 from support.fillers import files
 
+pytestmark = pytest.mark.root
+
 
 class Told:
     def __init__(self) -> None:
@@ -315,10 +317,12 @@ def test_what_a_step_mounts_is_no_change(container: Container) -> None:
     root = container.image("etc/passwd", "tmp/mine")
     source = container.root / "work/source"
     source.mkdir()
-    mount = Mount(PurePosixPath("/tmp"), source)
+    (container.root / "work/secret").write_text("hush")
+    directory = Mount(PurePosixPath("/tmp"), source)
+    file = Mount(PurePosixPath("/etc/passwd"), container.root / "work/secret")
 
     def process(at: Path) -> None:
-        with root.step("/", (mount,), at / "work/aside"):
+        with root.step("/", (directory, file), at / "work/aside"):
             (at / "tmp/new").touch()
             (at / "made").touch()
 

@@ -14,6 +14,8 @@ from knarr.exec.spec import Mount
 from knarr.progress import Silent
 from knarr.rootfs.protection import Protection
 
+pytestmark = pytest.mark.root
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
