@@ -1,4 +1,4 @@
-"""Limits on what comes before the body of an answer, which the HTTP library has none for.
+"""Connections with limits on what comes before the body of an answer, for which the HTTP library has none.
 
 It passes over any number of interim answers (RFC 9110, "Informational 1xx"), and waits anew for each byte.
 """
@@ -14,20 +14,60 @@ _MAX_BYTES = 1024 * 1024
 """Interim answers, headers and what of the body came with them."""
 _SLOWEST_BYTES = 16 * 1024
 
+FAULTS = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)
+"""What a connection that fails raises."""
 
-def limit_heads(transport: httpx2.HTTPTransport, limit_s: float) -> None:
-    """Have the connections of a transport fail where an answer makes no way.
 
-    `limit_s` is how long one may be waited for in all until 16 KiB of it have come.
+def open_pool(
+    context: ssl.SSLContext, proxy: str | None, *, keep_alive_s: float, limit_s: float
+) -> httpcore2.ConnectionPool:
+    """A pool of HTTP/1.1 connections, which fail where an answer makes no way; the caller closes it.
+
+    `limit_s` is how long an answer may be waited for in all until 16 KiB of it have come. `proxy` is an URL,
+    with user and password where it asks for them.
     """
-    pool = transport._pool  # there is no argument for it
-    pool._network_backend = _Backend(pool._network_backend, limit_s)
+    options: dict[str, Any] = {
+        "ssl_context": context,
+        "max_connections": None,
+        "max_keepalive_connections": 16,
+        "keepalive_expiry": keep_alive_s,
+        "network_backend": _Backend(httpcore2.SyncBackend(), limit_s),
+    }
+    if proxy is None:
+        return httpcore2.ConnectionPool(**options)
+    parsed = httpx2.Proxy(proxy)
+    return httpcore2.HTTPProxy(_url(parsed.url), proxy_auth=parsed.raw_auth, **options)
 
 
-def end_head(stream: Any) -> None:
-    """Say that the headers of an answer have come on this stream of a response."""
+def send(pool: httpcore2.ConnectionPool, request: httpx2.Request) -> httpcore2.Response:
+    """Send a request, return its answer with the body unread, once its headers have come.
+
+    Raises what is in `FAULTS`.
+    """
+    assert isinstance(request.stream, httpx2.SyncByteStream)
+    response = pool.handle_request(
+        httpcore2.Request(
+            request.method,
+            _url(request.url),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+    )
+    stream = response.extensions["network_stream"]
     if isinstance(stream, _Stream):
         stream.end_head()
+    return response
+
+
+def _url(url: httpx2.URL) -> httpcore2.URL:
+    return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 class _Backend(httpcore2.NetworkBackend):
@@ -61,6 +101,7 @@ class _Stream(httpcore2.NetworkStream):
         self._waited_s = 0.0
 
     def end_head(self) -> None:
+        """The headers of an answer have come."""
         self._is_in_head = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from knarr.errors import CorruptError, RegistryError
 from knarr.registry.failures import ConnectionFaultError, connection_fault
@@ -17,7 +17,7 @@ from knarr.registry.locations import redacted
 from knarr.registry.message import Body
 
 if TYPE_CHECKING:
-    import httpx2
+    import httpcore2
 
 _SEND_CHUNK = 1024 * 1024
 _SLOWEST_BYTES = 16 * 1024
@@ -36,12 +36,20 @@ class Response:
     """An answer whose body is still to be read; the caller closes it."""
 
     def __init__(
-        self, method: str, url: str, inner: "httpx2.Response", *, clock: Callable[[], float], stall_s: float
+        self,
+        method: str,
+        url: str,
+        inner: "httpcore2.Response",
+        *,
+        clock: Callable[[], float],
+        stall_s: float,
     ) -> None:
+        import httpx2
+
         self.method = method
         self.url = url
-        self.status = inner.status_code
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in inner.headers.items()}
+        self.status = inner.status
+        self.headers: Mapping[str, str] = dict(httpx2.Headers(inner.headers).items())
         self.is_foreign = False
         """Whether another host than the one asked gave it, after a redirect."""
         self._inner = inner
@@ -50,7 +58,7 @@ class Response:
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it comes; ConnectionFaultError where it stops, or only drips."""
-        import httpx2
+        from knarr.registry.heads import FAULTS
 
         waited_s, received, asked_at = 0.0, 0, self._clock()
         try:
@@ -67,7 +75,7 @@ class Response:
                     )
                 yield chunk
                 asked_at = self._clock()
-        except httpx2.TransportError as error:
+        except FAULTS as error:
             raise connection_fault(self.method, self.url, error) from error
 
     def read(self, limit_bytes: int, *, what: str) -> bytes:
@@ -90,10 +98,10 @@ class Response:
 
     def close(self) -> None:
         """Give the connection back, or drop it where the body was not read to its end."""
-        self._inner.stream.close()  # type: ignore[union-attr]
+        self._inner.close()
 
     def _stream(self) -> Iterator[bytes]:
-        return iter(self._inner.stream)  # type: ignore[arg-type]
+        return iter(cast(Iterable[bytes], self._inner.stream))  # a second one gives what is left
 
 
 class Transport:
@@ -118,7 +126,7 @@ class Transport:
         """The system's certificates, where `prepare` has read them; their files are needed no more then."""
         self._prepared: dict[TlsSettings, ssl.SSLContext] = {}
         self._lock = threading.Lock()
-        self._pools: dict[tuple[TlsSettings | None, str | None], httpx2.HTTPTransport] = {}
+        self._pools: dict[tuple[TlsSettings | None, str | None], httpcore2.ConnectionPool] = {}
         self._is_closed = False
 
     def prepare(self, settings: Iterable[TlsSettings] = ()) -> None:
@@ -142,7 +150,7 @@ class Transport:
         """Send a request, return its answer with the body unread. Raises ConnectionFaultError."""
         import httpx2
 
-        from knarr.registry.heads import end_head
+        from knarr.registry.heads import FAULTS, send
 
         pool = self._pool(tls if url.startswith("https:") or proxy else None, proxy)
         if pool is None:
@@ -160,10 +168,9 @@ class Transport:
                 content=_send(body) if body is not None else None,
                 extensions={"timeout": limits.as_dict()},
             )
-            inner = pool.handle_request(request)
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            inner = send(pool, request)
+        except (*FAULTS, httpx2.InvalidURL) as error:
             raise connection_fault(method, url, error) from error
-        end_head(inner.extensions["network_stream"])
         with self._lock:
             is_closed = self._is_closed
         if is_closed:
@@ -181,28 +188,20 @@ class Transport:
         for pool in pools:
             pool.close()
 
-    def _pool(self, tls: TlsSettings | None, proxy: str | None) -> "httpx2.HTTPTransport | None":
-        import httpx2
-
-        from knarr.registry.heads import limit_heads
+    def _pool(self, tls: TlsSettings | None, proxy: str | None) -> "httpcore2.ConnectionPool | None":
+        from knarr.registry.heads import open_pool
 
         with self._lock:
             if self._is_closed:
                 return None
             pool = self._pools.get((tls, proxy))
             if pool is None:
-                pool = httpx2.HTTPTransport(
-                    verify=self._context(tls) if tls is not None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                    trust_env=False,
-                    http1=True,
-                    http2=False,
-                    limits=httpx2.Limits(
-                        max_connections=None, max_keepalive_connections=16, keepalive_expiry=_KEEP_ALIVE_S
-                    ),
-                    proxy=proxy,
+                pool = self._pools[tls, proxy] = open_pool(
+                    self._context(tls) if tls is not None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                    proxy,
+                    keep_alive_s=_KEEP_ALIVE_S,
+                    limit_s=2 * self._timeouts.progress_s,
                 )
-                limit_heads(pool, 2 * self._timeouts.progress_s)
-                self._pools[tls, proxy] = pool
         return pool
 
     def _context(self, tls: TlsSettings) -> ssl.SSLContext:
