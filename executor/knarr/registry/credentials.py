@@ -120,11 +120,6 @@ class CredentialStore:
             sources=(*other.sources, *self.sources),
         )
 
-    def with_credentials(self, name: str, credentials: Credentials) -> "CredentialStore":
-        """The same with credentials for `registry[/path]`; they replace those of that very name."""
-        entries = {**self.entries, registry_key(name): _Entry(credentials)}
-        return dataclasses.replace(self, entries=entries, sources=(*self.sources, credentials.source))
-
     def lookup(self, registry: str, repository: str) -> Lookup:
         """The credentials for a repository; may run a helper program, or ask a cloud."""
         registry = normalise_registry(registry.removesuffix(":443"))

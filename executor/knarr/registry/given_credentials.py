@@ -45,6 +45,6 @@ class OneRegistry:
     credentials: Credentials = field(repr=False)
 
     def lookup(self, registry: str) -> Lookup:
-        """They, for that very registry."""
+        """The credentials, for that very registry only."""
         is_meant = normalise_registry(self.registry.removesuffix(":443")) == registry
         return Lookup(self.credentials) if is_meant else Lookup()

@@ -10,6 +10,7 @@ from knarr.errors import AuthError, CorruptError, RegistryError
 from knarr.registry.client import Client
 from knarr.registry.credential_helper import CredentialHelpers
 from knarr.registry.credentials import Credentials, CredentialStore
+from knarr.registry.given_credentials import OneRegistry
 from knarr.registry.message import Request, pull_scope, push_scope
 from support.faulty_registry import Answer, Asked, FaultyRegistry
 
@@ -58,9 +59,8 @@ def _ask(client: Client, registry: FaultyRegistry, *scopes: str) -> bytes:
 
 
 def _client(registry: FaultyRegistry, credentials: Credentials | None = None, **options: object) -> Client:
-    store = CredentialStore(sources=("config.json",))
-    if credentials is not None:
-        store = store.with_credentials(registry.host, credentials)
+    known = OneRegistry("tests", registry.host, credentials) if credentials is not None else None
+    store = CredentialStore(sources=("config.json",), provider=known)
     return Client(credentials=store, sleep=lambda wait_s: None, **options)  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ from knarr.errors import AuthError, CorruptError, RegistryError
 from knarr.progress import Note
 from knarr.registry.client import Client
 from knarr.registry.credentials import Credentials, CredentialStore
+from knarr.registry.given_credentials import OneRegistry
 from knarr.registry.hosts import HostRules
 from knarr.registry.message import Body, Request
 from knarr.registry.proxies import Proxies
@@ -176,7 +177,9 @@ def test_warnings_are_shown_once() -> None:
 
 
 def _basic(registry_host: str) -> CredentialStore:
-    return CredentialStore().with_credentials(registry_host, Credentials("tests", "bob", "hunter2"))
+    return CredentialStore(
+        provider=OneRegistry("tests", registry_host, Credentials("tests", "bob", "hunter2"))
+    )
 
 
 def _wants_basic(then: Callable[[Asked], Answer]) -> Script:

@@ -1,7 +1,13 @@
+import base64
+
 import pytest
 
 from knarr.errors import UsageError
+from knarr.registry.client import Client
+from knarr.registry.hosts import HostRules
+from knarr.registry.message import Request
 from knarr.registry.proxies import Proxies
+from support.faulty_registry import Answer, FaultyRegistry
 
 PROXY = "http://proxy:3128"
 
@@ -54,3 +60,16 @@ def test_password_is_in_no_repr() -> None:
 def test_other_proxies_are_refused(value: str) -> None:
     with pytest.raises(UsageError, match="HTTPS_PROXY"):
         Proxies.parse({"HTTPS_PROXY": value})
+
+
+def test_a_request_goes_through_the_proxy() -> None:
+    with FaultyRegistry(lambda asked: Answer(200, b"well")) as server:
+        proxies = Proxies(http=f"http://bob:hunter2@{server.host}")
+        with Client(rules=HostRules(insecure_registries=("registry.test",)), proxies=proxies) as client:
+            endpoint = client.rules.push_endpoint("registry.test")
+            url = endpoint.url("team/app", "manifests/1")
+            assert client.fetch(Request("GET", endpoint, url, "read it", "team/app")).body == b"well"
+    (asked,) = server.asked
+    assert asked.path == "http://registry.test/v2/team/app/manifests/1"
+    assert asked.headers["host"] == "registry.test"
+    assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"bob:hunter2").decode()

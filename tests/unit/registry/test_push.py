@@ -8,6 +8,7 @@ from knarr.oci.reference import Reference
 from knarr.progress import Pushed
 from knarr.registry.client import Client
 from knarr.registry.credentials import Credentials, CredentialStore
+from knarr.registry.given_credentials import OneRegistry
 from knarr.registry.push import check_push, put_manifest
 from knarr.registry.uploader import BlobUploader
 from support.faulty_registry import Answer, Asked, FaultyRegistry
@@ -139,8 +140,8 @@ def test_upload_to_another_host_takes_no_credentials() -> None:
 
     with FaultyRegistry(storage) as other, FaultyRegistry(guarded) as registry:
         harbour.location = f"http://{other.host}/v2/x/blobs/uploads/{{session}}"
-        store = CredentialStore().with_credentials(registry.host, Credentials("tests", "bob", "hunter2"))
-        with _client(credentials=store) as client:
+        known = OneRegistry("tests", registry.host, Credentials("tests", "bob", "hunter2"))
+        with _client(credentials=CredentialStore(provider=known)) as client:
             _push(registry, client)
         assert harbour.tags
         assert len(storage.blobs) == 2

@@ -15,6 +15,7 @@ from knarr.oci.reference import Reference
 from knarr.progress import Pushed, Transferred
 from knarr.registry.client import Client
 from knarr.registry.credentials import Credentials, CredentialStore
+from knarr.registry.given_credentials import OneRegistry
 from knarr.registry.hosts import HostRules
 from knarr.registry.layer_stream import LayerStream
 from knarr.registry.pull import fetch_blob, fetch_blobs, open_blob
@@ -38,7 +39,7 @@ def _locked_client(registry: Registry, password: str = "correct horse") -> Clien
     credentials = Credentials("tests", "sailor", password)
     return Client(
         rules=HostRules(ca_files={registry.host: registry.ca_file}),
-        credentials=CredentialStore().with_credentials(registry.host, credentials),
+        credentials=CredentialStore(provider=OneRegistry("tests", registry.host, credentials)),
     )
 
 
