@@ -20,8 +20,8 @@ from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
 from knarr.progress import Phase
 from knarr.registry.client import Client
-from knarr.registry.layer_stream import LayerStream
-from knarr.registry.pull import fetch_blob
+from knarr.registry.transfer.layer_stream import LayerStream
+from knarr.registry.transfer.pull import fetch_blob
 
 _JOBS = 3
 

@@ -13,8 +13,8 @@ from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
 from knarr.oci.reference import Reference
 from knarr.registry.client import Client
-from knarr.registry.hosts import HostRules
-from knarr.registry.retry import RetryPolicy
+from knarr.registry.http.hosts import HostRules
+from knarr.registry.http.retry import RetryPolicy
 from support.faulty_registry import Answer, Asked, FaultyRegistry
 from support.registry_images import SmallImage
 

@@ -17,7 +17,7 @@ from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.reference import Reference
 from knarr.registry.client import Client
-from knarr.registry.retry import RetryPolicy
+from knarr.registry.http.retry import RetryPolicy
 from support.faulty_registry import Answer, Asked, FaultyRegistry
 from support.saved_images import (
     LAYERS,

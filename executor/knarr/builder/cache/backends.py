@@ -18,13 +18,13 @@ from knarr.oci.digest import Digest
 from knarr.oci.manifest import Descriptor, Manifest, parse_manifest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
-from knarr.registry.blob_check import check_blob
 from knarr.registry.client import Client
-from knarr.registry.failures import NotFoundError
-from knarr.registry.message import BlobSource
-from knarr.registry.push import put_manifest
-from knarr.registry.resolve import resolve
-from knarr.registry.uploader import upload_blob
+from knarr.registry.http.failures import NotFoundError
+from knarr.registry.http.message import BlobSource
+from knarr.registry.transfer.pull import check_blob
+from knarr.registry.transfer.push import put_manifest
+from knarr.registry.transfer.resolve import resolve
+from knarr.registry.transfer.uploader import upload_blob
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 

@@ -16,8 +16,8 @@ from knarr.linux.whole_files import (
     write_file,
 )
 from knarr.registry.client import Client
-from knarr.registry.locations import redacted
-from knarr.registry.put_file import put_file
+from knarr.registry.http.locations import redacted
+from knarr.registry.transfer.put_file import put_file
 
 _PLAIN_TEXT = "text/plain"
 
