@@ -20,9 +20,8 @@ from knarr.builder.sources.remote import RemoteSources
 from knarr.dockerfile.language.parser import parse
 from knarr.exec.probe import probe
 from knarr.images.base_images import BaseImages
-from knarr.images.blobs import Blobs
+from knarr.images.blobs import Blobs, LayerRules
 from knarr.images.form import ImageForm
-from knarr.images.layer_rules import LayerRules
 from knarr.images.store import Store
 from knarr.oci.platform import Platform
 from knarr.progress import Silent

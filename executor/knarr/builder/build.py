@@ -37,9 +37,8 @@ from knarr.dockerfile.stages.stages import PlannedStage
 from knarr.dockerfile.syntax.frontend import frontend_warning
 from knarr.errors import KnarrError
 from knarr.images.base_images import BaseImages
-from knarr.images.blobs import Blobs
+from knarr.images.blobs import Blobs, LayerRules
 from knarr.images.image import FinishedImage, Image, Layer
-from knarr.images.layer_rules import LayerRules
 from knarr.images.local_base_cache import LocalBaseCache
 from knarr.images.pusher import Pusher
 from knarr.images.squash import Squash

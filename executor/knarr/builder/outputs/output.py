@@ -6,9 +6,9 @@ from pathlib import Path
 from knarr.builder.outputs.output_files import check_output_files
 from knarr.builder.request.request import Outputs
 from knarr.errors import OutputError
-from knarr.images.archive import write_archive
 from knarr.images.image import FinishedImage
 from knarr.images.layout import OciLayout, is_layout, named, tags_of
+from knarr.images.saved.archive import write_archive
 from knarr.linux.whole_files import check_place, os_errors, writing
 from knarr.oci.reference import Reference
 

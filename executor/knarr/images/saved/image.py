@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from knarr.errors import CorruptError, UsageError
-from knarr.images.archive import blob_name
 from knarr.images.image import FinishedImage
 from knarr.images.layout import INDEX_FILE, parse_index
-from knarr.images.saved_docker import DockerManifest, has_docker_manifest, read_docker_manifest
-from knarr.images.saved_files import SavedFiles, open_saved_files
+from knarr.images.saved.archive import blob_name
+from knarr.images.saved.docker import DockerManifest, has_docker_manifest, read_docker_manifest
+from knarr.images.saved.files import SavedFiles, open_saved_files
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig

@@ -12,7 +12,7 @@ import pytest
 from knarr.errors import CorruptError, KnarrError, RegistryError, UsageError
 from knarr.images.image import FinishedImage
 from knarr.images.pusher import Pusher
-from knarr.images.saved_image import read_saved_image
+from knarr.images.saved.image import read_saved_image
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.reference import Reference

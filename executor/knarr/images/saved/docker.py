@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from knarr.errors import CorruptError, UsageError
-from knarr.images.saved_files import SavedFiles
+from knarr.images.saved.files import SavedFiles
 from knarr.layers.compression import MEDIA_TYPE_OF_COMPRESSION, Compression, detect_compression
 from knarr.layers.read import open_layer
 from knarr.oci import media_types
