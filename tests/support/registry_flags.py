@@ -11,8 +11,7 @@ from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.progress import Note
 from knarr.registry.client import Client
-from knarr.registry.image import ResolvedImage
-from knarr.registry.resolve import resolve
+from knarr.registry.transfer.resolve import ResolvedImage, resolve
 from support.faulty_registry import Answer, Asked
 from support.registry_images import Events, SmallImage, push_image
 

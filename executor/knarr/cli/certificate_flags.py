@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 
 from knarr.errors import UsageError
-from knarr.registry.hosts import ClientCertificate
+from knarr.registry.http.hosts import ClientCertificate
 
 
 def read_ca(text: str, flag: str) -> Path:

@@ -10,16 +10,16 @@ from types import MappingProxyType
 from knarr.cli.environment import auth_config_text, config_paths, find_docker_config
 from knarr.exec.bundle import is_lasting, runs_from_image
 from knarr.progress import Note, Reporter
-from knarr.registry.aws_roles import WebIdentity
-from knarr.registry.aws_signature import AwsKeys
-from knarr.registry.azure import AzureProvider
-from knarr.registry.cloud_service import CloudService
-from knarr.registry.credential_helper import CredentialHelpers
-from knarr.registry.credentials import CredentialProvider, Credentials, CredentialStore
-from knarr.registry.ecr import EcrProvider
-from knarr.registry.given_credentials import HostVariables, OneRegistry
-from knarr.registry.google import GoogleProvider
-from knarr.registry.providers import ProviderChain
+from knarr.registry.auth.aws_roles import WebIdentity
+from knarr.registry.auth.aws_signature import AwsKeys
+from knarr.registry.auth.azure import AzureProvider
+from knarr.registry.auth.cloud_service import CloudService
+from knarr.registry.auth.credential_helper import CredentialHelpers
+from knarr.registry.auth.credentials import CredentialProvider, Credentials, CredentialStore
+from knarr.registry.auth.ecr import EcrProvider
+from knarr.registry.auth.given_credentials import HostVariables, OneRegistry
+from knarr.registry.auth.google import GoogleProvider
+from knarr.registry.auth.providers import ProviderChain
 
 _HOST_VARIABLE = re.compile(r"KANIKO_([A-Z0-9_]+)_USER")
 

@@ -10,7 +10,7 @@ from knarr.cli.credentials import helper_programs
 from knarr.cli.flags.login import LoginFlags
 from knarr.cli.registries import parse_host
 from knarr.errors import UsageError
-from knarr.registry.config_file import keep_credentials
+from knarr.registry.auth.config_file import keep_credentials
 
 _MAX_PASSWORD_BYTES = 256 * 1024
 GROUPS = (LoginFlags,)

@@ -14,7 +14,7 @@ from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.registries import open_client
 from knarr.errors import UsageError
 from knarr.images.pusher import Pusher
-from knarr.images.saved_image import read_saved_image
+from knarr.images.saved.image import read_saved_image
 from knarr.report.session import ReportSession
 
 GROUPS = (PushFlags, RegistryFlags, LogFlags)

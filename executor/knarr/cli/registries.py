@@ -11,11 +11,11 @@ from knarr.cli.grammar import parse_map, parse_pair
 from knarr.errors import UsageError
 from knarr.oci.reference import DOCKER_HUB, normalise_registry
 from knarr.progress import Reporter
+from knarr.registry.auth.cloud_service import CloudService
 from knarr.registry.client import Client
-from knarr.registry.cloud_service import CloudService
-from knarr.registry.hosts import HostRules
-from knarr.registry.proxies import Proxies
-from knarr.registry.retry import RetryPolicy
+from knarr.registry.http.hosts import HostRules
+from knarr.registry.http.proxies import Proxies
+from knarr.registry.http.retry import RetryPolicy
 
 _CERTIFICATE = "--registry-certificate"
 _CLIENT_CERTIFICATE = "--registry-client-cert"

@@ -25,7 +25,7 @@ from knarr.images.warmer import Warmer
 from knarr.oci.platform import Platform
 from knarr.progress import Note, Reporter
 from knarr.registry.client import Client
-from knarr.registry.download import download
+from knarr.registry.transfer.download import download
 from knarr.report.session import ReportSession
 
 GROUPS = (WarmFlags, RegistryFlags, LogFlags)

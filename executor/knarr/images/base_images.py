@@ -7,8 +7,8 @@ from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.progress import BaseResolved, BaseSought, Reporter
 from knarr.registry.client import Client
-from knarr.registry.manifests import Documents
-from knarr.registry.resolve import resolve
+from knarr.registry.transfer.manifests import Documents
+from knarr.registry.transfer.resolve import resolve
 
 
 class BaseImages:

@@ -4,14 +4,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, cast
 
 from knarr.errors import CorruptError
 from knarr.images.image import Layer
-from knarr.images.layer_rules import LayerRules
 from knarr.images.local_base_cache import LocalBaseCache
 from knarr.images.store import Store
-from knarr.layers.compression import MEDIA_TYPE_OF_COMPRESSION
+from knarr.layers.compression import MEDIA_TYPE_OF_COMPRESSION, Compression, CompressionSettings
 from knarr.layers.entry import LayerItem
 from knarr.layers.read import LayerReader, open_layer
 from knarr.layers.write import write_layer
@@ -20,10 +20,43 @@ from knarr.oci.manifest import Descriptor
 from knarr.oci.reference import Reference
 from knarr.progress import Phase
 from knarr.registry.client import Client
-from knarr.registry.layer_stream import LayerStream
-from knarr.registry.pull import fetch_blob
+from knarr.registry.transfer.layer_stream import LayerStream
+from knarr.registry.transfer.pull import fetch_blob
 
 _JOBS = 3
+_KEPT_XATTRS = frozenset({"security.capability"})
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRules:
+    """What every layer that a build makes has in common: compression, the latest time of a file."""
+
+    compression: CompressionSettings = field(default_factory=CompressionSettings)
+    latest_s: int | None = None
+    """Files that are younger get this time, seconds since 1970 (SOURCE_DATE_EPOCH)."""
+
+    @property
+    def key_parts(self) -> tuple[str, ...]:
+        """What makes the layers other than those of a build without flags, for keys of the layer cache."""
+        parts = {
+            f"compression {self.compression.compression.value}": self.compression.compression
+            is not Compression.GZIP,
+            f"latest {self.latest_s}": self.latest_s is not None,
+        }
+        return tuple(part for part, is_unusual in parts.items() if is_unusual)
+
+    def kept(self, item: LayerItem) -> LayerItem:
+        """The item as the layer has it.
+
+        Of its attributes capabilities alone are kept, as containerd's differ has it.
+        """
+        entry = item.entry
+        if any(name not in _KEPT_XATTRS for name in entry.xattrs):
+            kept = {name: value for name, value in entry.xattrs.items() if name in _KEPT_XATTRS}
+            entry = replace(entry, xattrs=kept)
+        if self.latest_s is not None and entry.mtime_ns > self.latest_s * 10**9:
+            entry = replace(entry, mtime_ns=self.latest_s * 10**9)
+        return item if entry is item.entry else replace(item, entry=entry)
 
 
 class Blobs:

@@ -14,8 +14,8 @@ from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.progress import Note
 from knarr.registry.client import Client
-from knarr.registry.members import Member, resolve_members
-from knarr.registry.pull import open_blob
+from knarr.registry.transfer.members import Member, resolve_members
+from knarr.registry.transfer.pull import open_blob
 
 
 @dataclass(frozen=True, slots=True)

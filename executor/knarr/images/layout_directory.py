@@ -5,7 +5,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,19 +70,19 @@ class LayoutDirectory:
     def scratch(self) -> Iterator[Path]:
         """An own directory in this one, gone after the block."""
         self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._remove_abandoned()
         place = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.root))
         try:
+            self._remove_abandoned(now_s=place.stat().st_mtime)
             yield place
         finally:
             _remove(place)
 
-    def _remove_abandoned(self) -> None:
-        """Remove what writers that were killed have left behind."""
+    def _remove_abandoned(self, *, now_s: float) -> None:
+        """Remove what writers that were killed have left behind; `now_s` is by the file system's clock."""
         for path in self.root.glob(f"{_NEW}*"):
             with suppress(OSError):
                 # Between its making and its lock a new one is not locked: so it is left for a while.
-                if time.time() - path.stat().st_mtime > _ABANDONED_S and _is_unlocked(path):
+                if now_s - path.stat().st_mtime > _ABANDONED_S and _is_unlocked(path):
                     _remove(path)
 
 

@@ -9,11 +9,11 @@ from typing import Self
 from knarr.images.image import FinishedImage, Layer
 from knarr.oci.reference import Reference
 from knarr.progress import Pushing
-from knarr.registry.attempts import attempt
 from knarr.registry.client import Client
-from knarr.registry.message import BlobSource
-from knarr.registry.push import BlobUnknownError, check_push, put_manifest
-from knarr.registry.uploader import BlobUploader
+from knarr.registry.http.message import BlobSource
+from knarr.registry.transfer.attempts import attempt
+from knarr.registry.transfer.push import BlobUnknownError, check_push, put_manifest
+from knarr.registry.transfer.uploader import BlobUploader
 
 
 class Pusher:

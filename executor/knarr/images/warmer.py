@@ -17,9 +17,8 @@ from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 from knarr.progress import Note
 from knarr.registry.client import Client
-from knarr.registry.image import ResolvedImage
-from knarr.registry.pull import DEFAULT_JOBS, fetch_blobs
-from knarr.registry.resolve import resolve
+from knarr.registry.transfer.pull import DEFAULT_JOBS, fetch_blobs
+from knarr.registry.transfer.resolve import ResolvedImage, resolve
 
 
 class Warmer:

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 from knarr.errors import RegistryError
 from knarr.oci.manifest import MAX_MANIFEST_BYTES
 from knarr.progress import Note, Reporter, Silent
-from knarr.registry.auth import Authorizer
-from knarr.registry.credentials import CredentialStore
-from knarr.registry.failures import ConnectionFaultError, NoAnswerError, refusal
-from knarr.registry.hosts import Endpoint, HostRules
-from knarr.registry.locations import resolve_location, same_origin, shown
-from knarr.registry.message import Reply, Request
-from knarr.registry.proxies import Proxies
-from knarr.registry.retry import TRANSIENT_STATUSES, Backoff, HostGate, RetryPolicy, parse_retry_after
-from knarr.registry.transport import Response, Timeouts, Transport
+from knarr.registry.auth.authorizer import Authorizer
+from knarr.registry.auth.credentials import CredentialStore
+from knarr.registry.http.failures import ConnectionFaultError, NoAnswerError, refusal
+from knarr.registry.http.hosts import Endpoint, HostRules
+from knarr.registry.http.locations import resolve_location, same_origin, shown
+from knarr.registry.http.message import Reply, Request
+from knarr.registry.http.proxies import Proxies
+from knarr.registry.http.retry import TRANSIENT_STATUSES, Backoff, HostGate, RetryPolicy, parse_retry_after
+from knarr.registry.http.transport import Response, Timeouts, Transport
 from knarr.version import __version__
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

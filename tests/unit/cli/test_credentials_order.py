@@ -13,7 +13,7 @@ from knarr.cli.credentials import registry_credentials
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.errors import AuthError
 from knarr.progress import Note
-from knarr.registry.cloud_service import CloudService
+from knarr.registry.auth.cloud_service import CloudService
 from support.registry_images import Events
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from knarr.errors import RegistryError, UsageError
 from knarr.oci.reference import Reference
-from knarr.registry.push import check_push
+from knarr.registry.transfer.push import check_push
 from support.faulty_registry import Answer, FaultyRegistry
 from support.registry import Registry, make_certificates
 from support.registry_flags import IMAGE, USER, Served, opened

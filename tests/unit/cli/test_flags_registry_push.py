@@ -8,7 +8,7 @@ import pytest
 
 from knarr.errors import AuthError, RegistryError
 from knarr.oci.reference import Reference
-from knarr.registry.push import check_push
+from knarr.registry.transfer.push import check_push
 from support.faulty_registry import Answer, Asked, FaultyRegistry
 from support.registry import Registry
 from support.registry_flags import IMAGE, OTHER, USER, Served, opened

@@ -9,14 +9,16 @@ from knarr.images.blobs import Blobs
 from knarr.images.image import FinishedImage, Image, Layer
 from knarr.images.pusher import Pusher
 from knarr.images.store import Store
+from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
 from knarr.oci.reference import Reference
+from knarr.progress import Pushing
 from knarr.registry.client import Client
-from knarr.registry.hosts import HostRules
-from knarr.registry.retry import RetryPolicy
+from knarr.registry.http.hosts import HostRules
+from knarr.registry.http.retry import RetryPolicy
 from support.faulty_registry import Answer, Asked, FaultyRegistry
-from support.registry_images import SmallImage
+from support.registry_images import Events, SmallImage
 
 IMAGE = SmallImage.of(b"layer")
 
@@ -91,3 +93,52 @@ def test_last_refusal_ends_it(tmp_path: Path, script: Failing) -> None:
 def test_permission_is_tried_unless_said(tmp_path: Path, *, check: bool, trials: int) -> None:
     _, lines = _push(Failing(), tmp_path, extra=0, check=check)
     assert len([line for line in lines if line.startswith("DELETE ")]) == trials
+
+
+def test_uploads_that_failed_spoil_no_later_image() -> None:
+    script = Failing(uploads=1)
+    second = SmallImage.of(b"another layer")
+    with (
+        FaultyRegistry(script) as served,
+        Client(policy=RetryPolicy(extra_pushes=1), sleep=no_wait) as client,
+    ):
+        name = Reference.parse(f"{served.host}/a:1")
+        with Pusher(client, [name]) as pusher:
+            pusher.put(IMAGE.finished(), [name])
+            pusher.put(second.finished(), [name])
+    assert script.tagged == ["1", "1"]
+    uploads = [line for line in served.lines if line.startswith("PUT /v2/a/x")]
+    assert len(uploads) - 1 in (2 * 2, 2 * 2 + 1)  # the other blob may be under way when the first fails
+
+
+def test_a_layer_that_was_begun_is_not_sent_again() -> None:
+    script = Failing()
+    with FaultyRegistry(script) as served, Client(sleep=no_wait) as client:
+        names = [Reference.parse(f"{served.host}/{name}") for name in ("a:1", "a:2", "b:1")]
+        with Pusher(client, names) as pusher:
+            layer = IMAGE.manifest.layers[0]
+            pusher.submit(Layer(layer, Digest.of(b"plain")), IMAGE.source(layer))
+            pusher.put(IMAGE.finished(), names)
+    assert script.tagged == ["1", "2", "1"]
+    assert len([line for line in served.lines if line.startswith("PUT /v2/a/x")]) == 2 * 2
+    *_, first, second, third = (line for line in served.lines if line.startswith("PUT"))
+    assert [first, second, third] == [
+        f"PUT /v2/{path}" for path in ("a/manifests/1", "a/manifests/2", "b/manifests/1")
+    ]
+
+
+def test_an_index_is_given_its_names() -> None:
+    script = Failing(tags=1)
+    events = Events()
+    with FaultyRegistry(script) as served:
+        with Client(policy=RetryPolicy(extra_pushes=1), sleep=no_wait, reporter=events) as client:
+            names = [Reference.parse(f"{served.host}/a:{tag}") for tag in ("1", "2")]
+            with Pusher(client, names) as pusher:
+                pusher.put_index(b"{}", media_types.OCI_INDEX, names)
+    assert script.tagged == ["1", "2"]
+    said = [event.reference for event in events.events if isinstance(event, Pushing)]
+    assert said == [str(name) for name in names]
+
+
+def no_wait(wait_s: float) -> None:
+    pass

@@ -6,13 +6,14 @@ import pytest
 
 from knarr.errors import AuthError, CorruptError, RegistryError
 from knarr.progress import Note
+from knarr.registry.auth.credentials import Credentials, CredentialStore
+from knarr.registry.auth.given_credentials import OneRegistry
 from knarr.registry.client import Client
-from knarr.registry.credentials import Credentials, CredentialStore
-from knarr.registry.hosts import HostRules
-from knarr.registry.message import Body, Request
-from knarr.registry.proxies import Proxies
-from knarr.registry.retry import RetryPolicy
-from knarr.registry.transport import Timeouts
+from knarr.registry.http.hosts import HostRules
+from knarr.registry.http.message import Body, Request
+from knarr.registry.http.proxies import Proxies
+from knarr.registry.http.retry import RetryPolicy
+from knarr.registry.http.transport import Timeouts
 from support.faulty_registry import Answer, Asked, FaultyRegistry, Script
 from support.registry_images import Events
 
@@ -176,7 +177,9 @@ def test_warnings_are_shown_once() -> None:
 
 
 def _basic(registry_host: str) -> CredentialStore:
-    return CredentialStore().with_credentials(registry_host, Credentials("tests", "bob", "hunter2"))
+    return CredentialStore(
+        provider=OneRegistry("tests", registry_host, Credentials("tests", "bob", "hunter2"))
+    )
 
 
 def _wants_basic(then: Callable[[Asked], Answer]) -> Script:

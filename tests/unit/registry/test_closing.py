@@ -7,8 +7,8 @@ import pytest
 
 from knarr.errors import RegistryError
 from knarr.registry.client import Client
-from knarr.registry.hosts import HostRules
-from knarr.registry.message import Request
+from knarr.registry.http.hosts import HostRules
+from knarr.registry.http.message import Request
 from support.faulty_registry import Answer, FaultyRegistry
 from support.registry import make_certificates
 

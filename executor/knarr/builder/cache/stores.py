@@ -1,6 +1,5 @@
 """Where cache entries are kept: a repository of a registry, a directory of OCI layouts."""
 
-import io
 import re
 from dataclasses import replace
 from functools import partial
@@ -13,18 +12,15 @@ from knarr.images.blobs import Blobs
 from knarr.images.image import FinishedImage, OpenLayer
 from knarr.images.layout import OciLayout
 from knarr.images.layout_directory import LayoutDirectory
-from knarr.oci import media_types
-from knarr.oci.digest import Digest
-from knarr.oci.manifest import Descriptor, Manifest, parse_manifest
+from knarr.oci.manifest import Manifest, parse_manifest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
-from knarr.registry.blob_check import check_blob
 from knarr.registry.client import Client
-from knarr.registry.failures import NotFoundError
-from knarr.registry.message import BlobSource
-from knarr.registry.push import put_manifest
-from knarr.registry.resolve import resolve
-from knarr.registry.uploader import upload_blob
+from knarr.registry.http.failures import NotFoundError
+from knarr.registry.transfer.pull import check_blob
+from knarr.registry.transfer.push import put_manifest
+from knarr.registry.transfer.resolve import resolve
+from knarr.registry.transfer.uploader import upload_blob
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -77,24 +73,24 @@ class RepositoryStore:
 
     def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
         """See CacheStore."""
-        config = entry.config(self._platform)
-        manifest = entry.manifest(config)
-        for layer in entry.layers:
-            origin = layer.origin
+        image = _image_of(entry, self._platform, open_layer)
+        for blob in image.blobs:
+            origin = image.origins.get(blob.digest)
             is_near = origin is not None and origin.registry == self._repository.registry
-            self._upload(
-                layer.descriptor,
-                partial(open_layer, layer),
+            upload_blob(
+                self._client,
+                self._repository,
+                blob,
+                partial(image.open, blob),
                 mount_from=origin.repository if origin is not None and is_near else None,
             )
-        descriptor = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
-        self._upload(descriptor, partial(io.BytesIO, config))
         put_manifest(
-            self._client, self._tagged(entry.key), manifest, media_types.OCI_MANIFEST, announced=False
+            self._client,
+            self._tagged(entry.key),
+            image.manifest_bytes,
+            image.manifest.media_type,
+            announced=False,
         )
-
-    def _upload(self, descriptor: Descriptor, source: BlobSource, *, mount_from: str | None = None) -> None:
-        upload_blob(self._client, self._repository, descriptor, source, mount_from=mount_from)
 
     def _tagged(self, key: str) -> Reference:
         return Reference(self._repository.registry, self._repository.repository, tag=_checked(key))

@@ -7,10 +7,10 @@ from knarr.builder.outputs.output_files import check_output_files, write_output_
 from knarr.builder.request.request import Outputs
 from knarr.builder.request.results import BuildResult
 from knarr.errors import OutputError
-from knarr.images.archive import write_archive
 from knarr.images.image import FinishedImage
 from knarr.images.layout import OciLayout, is_layout, named, tags_of
 from knarr.images.pusher import Pusher
+from knarr.images.saved.archive import write_archive
 from knarr.linux.whole_files import check_place, os_errors, writing
 from knarr.oci.reference import Reference
 from knarr.registry.client import Client

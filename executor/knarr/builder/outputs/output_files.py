@@ -11,7 +11,7 @@ from knarr.linux.whole_files import (
     write_file,
 )
 from knarr.registry.client import Client
-from knarr.registry.put_file import put_file
+from knarr.registry.transfer.put_file import put_file
 
 _PLAIN_TEXT = "text/plain"
 

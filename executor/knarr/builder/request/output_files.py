@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from knarr.builder.request.results import ResultText
 from knarr.errors import UsageError
 from knarr.linux.whole_files import STDOUT, descriptor_of
-from knarr.registry.locations import redacted
+from knarr.registry.http.locations import redacted
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,8 @@ from knarr.builder.sources.remote import RemoteSources
 from knarr.builder.sources.remote_auth import RemoteAuth
 from knarr.builder.sources.sources import Directories
 from knarr.images.base_images import BaseImages
-from knarr.images.blobs import Blobs
+from knarr.images.blobs import Blobs, LayerRules
 from knarr.images.image import Layer
-from knarr.images.layer_rules import LayerRules
 from knarr.images.local_base_cache import LocalBaseCache
 from knarr.images.pusher import Pusher
 from knarr.images.store import Store

@@ -13,7 +13,7 @@ from knarr.dockerfile.syntax.frontend import frontend_warning
 from knarr.errors import ContextError, UsageError
 from knarr.progress import Note, Reporter, SourceRead
 from knarr.registry.client import Client
-from knarr.registry.download import download
+from knarr.registry.transfer.download import download
 
 _MAX_DOCKERFILE_BYTES = 16 * 1024 * 1024
 _MAX_IGNORE_BYTES = 4 * 1024 * 1024

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from knarr.builder.request.git_program import GitProgram
 from knarr.builder.sources.remote_auth import GitAuth
 from knarr.errors import ContextError
-from knarr.registry.locations import shown
+from knarr.registry.http.locations import shown
 
 PROTOCOLS = ("git", "http", "https", "ssh")
 """Never ext, which runs commands, and never file, which reads what is on this machine."""

@@ -13,7 +13,7 @@ from knarr.builder.sources.remote_auth import GitAuth
 from knarr.dockerfile.language.remote_sources import GitSource
 from knarr.errors import ContextError, CorruptError, DockerfileError, OutputError
 from knarr.layers.entry import Kind
-from knarr.registry.locations import shown
+from knarr.registry.http.locations import shown
 from knarr.rootfs.dir_tree import DirTree
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -17,7 +17,7 @@ from knarr.errors import OutputError
 from knarr.layers.spool import open_file
 from knarr.oci.digest import Digest
 from knarr.registry.client import Client
-from knarr.registry.download import MAX_DOWNLOAD_BYTES, download
+from knarr.registry.transfer.download import MAX_DOWNLOAD_BYTES, download
 from knarr.rootfs.copy import InlineFile, Source, TreeSource
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.paths import discard_tree

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from knarr.errors import ContextError
-from knarr.registry.download import basic_authorization
+from knarr.registry.transfer.download import basic_authorization
 
 _NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN_USER = "x-access-token"

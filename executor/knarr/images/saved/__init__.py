@@ -1,0 +1,1 @@
+"""Images as files that other programs have written, or read: tarballs, layouts."""

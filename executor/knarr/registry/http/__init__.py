@@ -1,0 +1,1 @@
+"""HTTP as registries speak it: hosts, connections, requests, what their answers mean."""

@@ -1,0 +1,1 @@
+"""Manifests, blobs and other files on their way to and from hosts."""

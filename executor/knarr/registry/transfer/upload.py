@@ -1,0 +1,164 @@
+"""One blob into a repository (distribution-spec, "Pushing blobs")."""
+
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from knarr.errors import AuthError, RegistryError
+from knarr.oci.manifest import Descriptor
+from knarr.registry.client import Client
+from knarr.registry.http.failures import NoAnswerError
+from knarr.registry.http.hosts import Endpoint
+from knarr.registry.http.locations import resolve_location, same_origin, with_query
+from knarr.registry.http.message import BlobSource, Body, Reply, Request, pull_scope, push_scope
+from knarr.registry.http.retry import TRANSIENT_STATUSES, Backoff
+
+_ANY_ANSWER = frozenset(range(200, 600))
+_STORED = frozenset({201, 204})
+_HEAD_ANSWERS = frozenset({200, 400, 401, 403, 404, 405, 412})
+_SESSION_LOST = frozenset({404, 416})
+_LOST_CODES = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID", "UNKNOWN")
+_TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    """How a registry took the wish to mount: done, an upload session instead, or neither."""
+
+    is_done: bool = False
+    session: str | None = None
+
+
+class BlobUpload:
+    """Brings one blob into one repository, by the cheapest way that the registry takes."""
+
+    def __init__(self, client: Client, endpoint: Endpoint, repository: str, descriptor: Descriptor) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._repository = repository
+        self._descriptor = descriptor
+
+    def run(self, source: BlobSource, *, mount_from: str | None = None, is_forced: bool = False) -> str:
+        """Upload, unless the registry has the blob or mounts it; returns pushed, mounted or exists.
+
+        `mount_from` is another repository of the same registry. With `is_forced` it is not believed to
+        have anything. Raises RegistryError.
+        """
+        if is_forced:
+            self._upload(source, None)
+            return "pushed"
+        if self._exists():
+            return "exists"
+        can_mount = mount_from is not None and mount_from != self._repository
+        mount = self._mount(mount_from) if mount_from is not None and can_mount else _Mount()
+        if mount.is_done:
+            return "mounted"
+        self._upload(source, mount.session)
+        return "pushed"
+
+    def _exists(self) -> bool:
+        request = Request(
+            "HEAD",
+            self._endpoint,
+            self._endpoint.url(self._repository, f"blobs/{self._descriptor.digest}"),
+            f"look for {self._what}",
+            self._repository,
+            (push_scope(self._repository),),
+            accepted=_HEAD_ANSWERS,  # a refusal is told by the upload, whose answer has a body
+        )
+        return self._client.fetch(request).status == 200
+
+    def _mount(self, mount_from: str) -> _Mount:
+        query = urlencode({"mount": str(self._descriptor.digest), "from": mount_from}, safe=":/")
+        request = start_request(self._endpoint, self._repository, f"mount {self._what}")
+        request = replace(
+            request,
+            url=f"{request.url}?{query}",
+            scopes=(*request.scopes, pull_scope(mount_from)),
+            accepted=_ANY_ANSWER,
+        )
+        try:
+            reply = self._client.fetch(request)
+        except AuthError:
+            return _Mount()  # the token service does not give both scopes
+        if reply.status == 201:
+            return _Mount(is_done=True)
+        return _Mount(session=session_url(self._endpoint, reply) if reply.status == 202 else None)
+
+    def _upload(self, source: BlobSource, session: str | None) -> None:
+        backoff = Backoff(self._client.policy, tries=_TRIES)
+        while True:
+            error = self._try(source, session or self._start())
+            if error is None or self._is_there_after_all():
+                return
+            wait_s = backoff.next_wait()
+            if wait_s is None:
+                raise error
+            self._client.sleep(wait_s)
+            session = None
+
+    def _start(self) -> str:
+        reply = self._client.fetch(start_request(self._endpoint, self._repository, f"upload {self._what}"))
+        return session_url(self._endpoint, reply)
+
+    def _try(self, source: BlobSource, session: str) -> RegistryError | None:
+        """Send the blob in one piece; the error where another session may help, others are raised."""
+        request = Request(
+            "PUT",
+            self._endpoint,
+            with_query(session, f"digest={self._descriptor.digest}"),
+            f"upload {self._what}",
+            self._repository,
+            (push_scope(self._repository),),
+            {"Content-Type": "application/octet-stream"},
+            Body(source, self._descriptor.size_bytes),
+            accepted=_ANY_ANSWER,
+            tries=1,
+            is_authorised=same_origin(session, self._endpoint.base_url),
+        )
+        try:
+            reply = self._client.fetch(request)
+        except NoAnswerError as error:
+            if not error.is_transient:
+                raise
+            return error
+        if reply.status in _STORED:
+            self._verify(reply)
+            return None
+        refused = self._client.refusal(request, reply)
+        if reply.status in TRANSIENT_STATUSES | _SESSION_LOST or reply.says(*_LOST_CODES):
+            return refused
+        raise refused
+
+    def _verify(self, reply: Reply) -> None:
+        stated = reply.headers.get("docker-content-digest")
+        if stated and stated != str(self._descriptor.digest):
+            raise RegistryError(f"can't upload {self._what}: the registry stored it as {stated[:200]!r}")
+
+    def _is_there_after_all(self) -> bool:
+        """Whether only the answer was lost."""
+        try:
+            return self._exists()
+        except RegistryError:
+            return False
+
+    @property
+    def _what(self) -> str:
+        return f"blob {self._descriptor.digest} to {self._endpoint.registry}/{self._repository}"
+
+
+def start_request(endpoint: Endpoint, repository: str, doing: str) -> Request:
+    """The request that begins an upload."""
+    return Request(
+        "POST",
+        endpoint,
+        endpoint.url(repository, "blobs/uploads/"),
+        doing,
+        repository,
+        (push_scope(repository),),
+        accepted=frozenset({202}),
+    )
+
+
+def session_url(endpoint: Endpoint, reply: Reply) -> str:
+    """Where the registry wants the upload to go on."""
+    return resolve_location(reply.url, reply.headers.get("location"), registry_url=endpoint.base_url)
