@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from knarr.builder.cache.keys import content_key, paths_key
-from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.rootfs.copy import CopyRequest, plan_copy
 from knarr.rootfs.tree import EmptyTree, Tree
 
@@ -65,7 +64,7 @@ def stage_paths_key(stage_key: str, request: CopyRequest) -> str:
 def request_parts(request: CopyRequest) -> tuple[str, ...]:
     """The sources of a request as parts of a key."""
     exclude: tuple[str, ...] = ()
-    if isinstance(request.exclude, IgnorePatterns):
+    if request.exclude is not None:
         exclude = tuple(f"{'!' if each.includes else ''}{each.text}" for each in request.exclude.patterns)
     sources = tuple(str(source) for source in request.sources)
     return (f"parents={request.parents}", str(len(exclude)), *exclude, *sources)

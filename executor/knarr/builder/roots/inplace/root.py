@@ -229,7 +229,7 @@ class InplaceRoot:
         """What the image has there now; valid until the next step."""
         assert not self.is_displaced
         if self._view is None:
-            self._view = DirTree(self._root_fd, ignore=self._protection)
+            self._view = DirTree(self._root_fd, hides=self._protection.excludes)
         return self._view
 
     def directory(self) -> Path:
