@@ -50,9 +50,7 @@ class DirTree:
     def close(self) -> None:
         """Close what this opened for itself; the tree may be used on."""
         self._shown.clear()
-        if self._open is not None:
-            os.close(self._open[1])
-            self._open = None
+        self._close_last()
 
     def __enter__(self) -> "DirTree":
         return self
@@ -147,7 +145,7 @@ class DirTree:
             return self._open[1]
         opened = self._open_directory(path)
         if opened is not None:
-            self.close()
+            self._close_last()
             self._open = (path, opened)
         return opened
 
@@ -159,6 +157,11 @@ class DirTree:
             return sorted(os.listdir(fd))
         finally:
             os.close(fd)
+
+    def _close_last(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
 
     def _typed_names(self, path: str) -> list[tuple[str, bool]]:
         """The names in a directory, each with whether it is a directory."""
