@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from knarr.dockerfile.ignore import states
@@ -104,6 +104,7 @@ def ignore(patterns: Patterns) -> IgnorePatterns:
 
 @settings(max_examples=400, deadline=None)
 @given(PATTERNS, st.lists(PATHS, min_size=1, max_size=8))
+@example([(False, "a*"), (True, "**/b"), (False, "ab")], ["ab/b"])
 def test_as_moby_decides(patterns: Patterns, paths: Sequence[str]) -> None:
     start = ignore(patterns).start()
     cleaned = [(pattern.includes, pattern.text) for pattern in ignore(patterns).patterns]
