@@ -16,6 +16,7 @@ from functools import partial
 from knarr.dockerfile.ignore.wildcards import CharacterClass, Token, Wild, match_tokens, matches_one
 
 _MOST_STARS_IN_REGEX = 2
+_MOST_NAMES = 4096
 
 Tokens = tuple[Token, ...]
 _Hit = tuple[int, int, int]
@@ -38,7 +39,16 @@ class _Place:
 class IgnoreState:
     """What the patterns say of one path, and may say of what is below it."""
 
-    __slots__ = ("_children", "_machine", "_places", "_simulated", "_table", "excluded", "is_settled")
+    __slots__ = (
+        "_children",
+        "_machine",
+        "_names",
+        "_places",
+        "_simulated",
+        "_table",
+        "excluded",
+        "is_settled",
+    )
 
     def __init__(
         self,
@@ -54,6 +64,8 @@ class IgnoreState:
         self._places = places
         self._simulated = simulated
         self._table: _NameTable | None = None
+        self._names: dict[str, IgnoreState] = {}
+        """Names that were asked for, as a walk asks for each twice."""
         self._children: dict[tuple[_Hit, ...], IgnoreState] = {}
         self.excluded = excluded
         """Whether the path is left out, by itself or with a directory above it."""
@@ -64,6 +76,21 @@ class IgnoreState:
         """The state of what has this name in this directory."""
         if self.is_settled:
             return self
+        child = self._names.get(name)
+        if child is None:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            child = self._names[name] = self._judge(name)
+        return child
+
+    def below(self, path: str) -> "IgnoreState":
+        """The state of a path below this directory, components joined by "/"."""
+        state = self
+        for name in path.split("/"):
+            state = state.into(name)
+        return state
+
+    def _judge(self, name: str) -> "IgnoreState":
         table = self._table
         if table is None:
             table = self._table = _NameTable(self._machine.places, self._places)
@@ -76,13 +103,6 @@ class IgnoreState:
                 self._places, hits, was_excluded=self.excluded
             )
         return child
-
-    def below(self, path: str) -> "IgnoreState":
-        """The state of a path below this directory, components joined by "/"."""
-        state = self
-        for name in path.split("/"):
-            state = state.into(name)
-        return state
 
 
 def first_state(patterns: Sequence[tuple[Tokens, bool]]) -> IgnoreState:
