@@ -3,7 +3,7 @@
 import re
 from typing import Protocol
 
-from knarr.report.github import command
+from knarr.report.lines.github import command
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_.-]")
 
