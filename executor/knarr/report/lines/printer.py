@@ -67,7 +67,7 @@ class Printer:
         """Name and title of a fold that nothing was printed in so far."""
 
     def show(self, event: Event, record: BuildRecord, moment: Moment) -> None:
-        """Print what is said of an event, which the record has already."""
+        """Print the message about an event; the record has taken the event already."""
         if isinstance(event, TransferProgress):
             return
         if isinstance(event, Phase | StepEnded | Failed):
@@ -90,7 +90,7 @@ class Printer:
             self._write(self._clean(self._format.render(moment, level, text, fields or {})), moment)
 
     def close(self, moment: Moment) -> None:
-        """No event comes any more; `say` may be called still."""
+        """Finish after the last event; `say` may still be called."""
         self._take_back()
         self._end_fold(moment)
         self._outlet.close()
@@ -150,7 +150,7 @@ class Printer:
             self._fold = ""
 
     def _resume_fold(self, record: BuildRecord) -> None:
-        """Go on with the step in whose midst a stage was built: folds don't nest."""
+        """Open a second fold for the step that waited for a stage to be built: folds don't nest."""
         step = record.step
         if step is not None and not step.is_done:
             title = f"{step.stage} {step.number}/{step.total} goes on"
