@@ -2,6 +2,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,12 @@ def tree(place: Path) -> Iterator[DirTree]:
     os.close(fd)
 
 
-def ignoring(place: Path, patterns: str) -> DirTree:
+@contextmanager
+def ignoring(place: Path, patterns: str) -> Iterator[DirTree]:
     fd = os.open(place, os.O_PATH)
-    return DirTree(fd, ignore=IgnorePatterns.parse(patterns, file=".dockerignore"))
+    with DirTree(fd, ignore=IgnorePatterns.parse(patterns, file=".dockerignore")) as tree:
+        yield tree
+    os.close(fd)
 
 
 def test_entries(tree: Tree) -> None:
@@ -119,10 +123,10 @@ def test_link_groups(place: Path, tree: Tree) -> None:
 def test_ignored_files_are_not_there(patterns: str, shown: list[str], tmp_path: Path) -> None:
     names = ["d/keep", "d/x", "e/f", "top"]
     place = write_tree(tmp_path / "context", [f"f {name} =1" for name in names])
-    tree = ignoring(place, patterns)
-    assert [line.split()[1] for line in show_tree(tree)] == shown
-    for path in ("d", "d/keep", "d/x", "e", "e/f", "top"):
-        assert (tree.lookup(path) is not None) == (path in shown), path
+    with ignoring(place, patterns) as tree:
+        assert [line.split()[1] for line in show_tree(tree)] == shown
+        for path in ("d", "d/keep", "d/x", "e", "e/f", "top"):
+            assert (tree.lookup(path) is not None) == (path in shown), path
 
 
 TREES = st.sets(
@@ -142,13 +146,13 @@ def test_a_directory_is_there_where_something_in_it_is(
     paths = {str(path.relative_to(place)) for path in place.rglob("*")}
     kept = {path for path in paths if not excludes(path)}
     shown = {path for path in paths if any(each == path or each.startswith(f"{path}/") for each in kept)}
-    tree = ignoring(place, text)
-    assert [line.split()[1] for line in show_tree(tree)] == sorted(shown, key=sort_key)
-    fresh = ignoring(place, text)
-    assert {path for path in paths if fresh.lookup(path) is not None} == shown
-    for top in ("", "a", "c"):
-        below = {path for path in paths if path.startswith(f"{top}/" if top else "")}
-        assert fresh.excludes_below(top) == bool(below - kept)
+    with ignoring(place, text) as tree:
+        assert [line.split()[1] for line in show_tree(tree)] == sorted(shown, key=sort_key)
+    with ignoring(place, text) as fresh:
+        assert {path for path in paths if fresh.lookup(path) is not None} == shown
+        for top in ("", "a", "c"):
+            below = {path for path in paths if path.startswith(f"{top}/" if top else "")}
+            assert fresh.excludes_below(top) == bool(below - kept)
 
 
 @pytest.fixture
@@ -176,15 +180,14 @@ def test_any_depth(deep: Path) -> None:
         ("*\n!**/keep", ["keep"]),
         ("d\n!**/nothing", []),
     ):
-        tree = ignoring(deep, patterns)
-        items = plan_copy(CopyRequest("/to/", (".",)), tree, EmptyTree())
-        copied = [item.entry for item in items if item.entry.kind is Kind.FILE]
-        assert [entry.path for entry in copied] == [f"to/{bottom}{name}" for name in names]
-        assert len(items) == (LEVELS + 1 + len(names) if names else 1)
-        assert tree.excludes_below("")
-        tree.close()
-    with tree.open(f"{bottom}keep") as stream:
-        assert stream.read() == b"bottom"
+        with ignoring(deep, patterns) as tree:
+            items = plan_copy(CopyRequest("/to/", (".",)), tree, EmptyTree())
+            copied = [item.entry for item in items if item.entry.kind is Kind.FILE]
+            assert [entry.path for entry in copied] == [f"to/{bottom}{name}" for name in names]
+            assert len(items) == (LEVELS + 1 + len(names) if names else 1)
+            assert tree.excludes_below("")
+            with tree.open(f"{bottom}keep") as stream:
+                assert stream.read() == b"bottom"
 
 
 def test_a_name_that_is_too_long_is_not_there(tree: Tree) -> None:
@@ -195,8 +198,8 @@ def test_a_name_that_is_too_long_is_not_there(tree: Tree) -> None:
 
 def test_a_link_to_an_ignored_file_leads_to_nothing(tmp_path: Path) -> None:
     place = write_tree(tmp_path / "context", ["f secret =1", "l l -> secret"])
-    tree = ignoring(place, "secret")
-    assert tree.lookup(tree.resolve("l")) is None
+    with ignoring(place, "secret") as tree:
+        assert tree.lookup(tree.resolve("l")) is None
 
 
 def test_without_openat2(tree: Tree, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
