@@ -10,7 +10,7 @@ from knarr.cli.arguments import parse_build_args, parse_context
 from knarr.cli.check_output import CheckResult, as_json, as_text
 from knarr.cli.command import Command
 from knarr.cli.environment import this_platform
-from knarr.cli.flags.checks import CheckFlags
+from knarr.cli.flags.commands import CheckFlags
 from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.dockerfile.language.parser import Dockerfile, parse
 from knarr.dockerfile.language.scope import global_scope

@@ -10,7 +10,7 @@ from knarr.builder.outputs.output_files import check_output_files, write_output_
 from knarr.builder.request.results import BuildResult
 from knarr.cli.command import Command
 from knarr.cli.destinations import parse_destinations
-from knarr.cli.flags.index import IndexFlags
+from knarr.cli.flags.commands import IndexFlags
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.results import ResultFlags

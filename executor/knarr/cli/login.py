@@ -7,7 +7,7 @@ from pathlib import Path
 
 from knarr.cli.command import Command
 from knarr.cli.credentials import helper_programs
-from knarr.cli.flags.login import LoginFlags
+from knarr.cli.flags.commands import LoginFlags
 from knarr.cli.registries import parse_host
 from knarr.errors import UsageError
 from knarr.registry.auth.config_file import keep_credentials

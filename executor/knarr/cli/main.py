@@ -1,14 +1,18 @@
 """The `knarr` program: picks the subcommand, turns failures into a message with an exit status."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
 
-from knarr.cli.program import command_line
-from knarr.cli.signals import leave, unwind_on_signals
 from knarr.errors import EndedBySignal, KnarrError, UsageError
 from knarr.version import __version__
 
+_KANIKO_COMMANDS = frozenset({"login", "push", "version", "help"})
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _USAGE = """\
 usage: knarr build [CONTEXT] [flags]
        knarr check [CONTEXT] [flags]
@@ -37,9 +41,9 @@ def run(arguments: Sequence[str], *, program: str = "knarr") -> int:
     except KnarrError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    except EndedBySignal as signal:
-        print(f"error: ended by {signal.name}", file=sys.stderr)
-        return signal.exit_status
+    except EndedBySignal as ended:
+        print(f"error: ended by {ended.name}", file=sys.stderr)
+        return ended.exit_status
     except BrokenPipeError:
         return 141
     except Exception as error:
@@ -121,3 +125,41 @@ def _show_traceback() -> None:
 
     if os.environ.get("KNARR_TRACEBACK"):
         traceback.print_exc()
+
+
+def command_line(program: str, arguments: Sequence[str], commands: Collection[str]) -> Sequence[str]:
+    """The arguments of `knarr` for those of the program with this file name.
+
+    `executor` has the flags of `knarr build`, and the commands beside it; `warmer` those of `knarr warm`.
+    """
+    if program == "warmer":
+        return ["warm", *arguments]
+    if program != "executor" or (arguments and arguments[0] in _KANIKO_COMMANDS | set(commands)):
+        return arguments
+    return ["build", *arguments]
+
+
+def unwind_on_signals() -> None:
+    """Let the signals that end a program raise EndedBySignal: children are killed, files removed, no tag set.
+
+    A signal that is ignored already, as nohup has it, stays ignored.
+    """
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _unwind)
+
+
+def leave(status: int) -> NoReturn:
+    """Exit; after a failure without waiting for transfers that were given up, as sys.exit would."""
+    if status == 0:
+        sys.exit(0)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
+
+
+def _unwind(number: int, _frame: FrameType | None) -> None:
+    for each in _ENDING:  # a second one must not interrupt what the first began
+        signal.signal(each, signal.SIG_IGN)
+    raise EndedBySignal(number)

@@ -8,8 +8,8 @@ from secrets import token_hex
 
 from knarr.cli.command import Command
 from knarr.cli.destinations import parse_destination
+from knarr.cli.flags.commands import PushFlags
 from knarr.cli.flags.logging import LogFlags
-from knarr.cli.flags.push import PushFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.registries import open_client
 from knarr.errors import UsageError

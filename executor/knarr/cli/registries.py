@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from knarr.cli.certificate_flags import read_ca, read_client_certificate
-from knarr.cli.certificates import find_certificates
+from knarr.cli.certificates import find_certificates, read_ca, read_client_certificate
 from knarr.cli.credentials import registry_credentials
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.grammar import parse_map, parse_pair

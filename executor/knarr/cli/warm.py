@@ -13,9 +13,9 @@ from knarr.cli.arguments import parse_build_args
 from knarr.cli.cache import parse_ttl
 from knarr.cli.command import Command
 from knarr.cli.environment import this_platform
+from knarr.cli.flags.commands import WarmFlags
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
-from knarr.cli.flags.warm import WarmFlags
 from knarr.cli.registries import open_client
 from knarr.dockerfile.language.parser import parse
 from knarr.dockerfile.language.scope import global_scope

@@ -11,7 +11,7 @@ from knarr.progress import BaseResolved, CheckFound, Failed, ImageBuilt, Transfe
 DOWNLOAD = "download"
 UPLOAD = "upload"
 PHASES = (DOWNLOAD, "index", "extract", "run", "snapshot", "compress", UPLOAD)
-"""In the order of a build; the first and the last go on beside the others."""
+"""The phases in the order of a build; downloads and uploads overlap the others."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Span:
     ended_s: float | None = None
 
     def duration_s(self, now_s: float) -> float:
-        """How long it took, so far where it lasts."""
+        """The seconds that the span took, up to now where it lasts."""
         return (now_s if self.ended_s is None else self.ended_s) - self.started_s
 
 
@@ -55,16 +55,16 @@ class Step:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended well."""
+        """Whether the step has ended well."""
         return self.span.ended_s is not None
 
     @property
     def phase(self) -> Span | None:
-        """What it is busy with now."""
+        """The phase that the step is in now; None between phases."""
         return self.phases[-1] if self.phases and self.phases[-1].ended_s is None else None
 
     def end_phase(self, now_s: float) -> None:
-        """End the phase that it is in, if any."""
+        """End the phase that the step is in, if any."""
         if self.phase is not None:
             self.phase.ended_s = now_s
 
@@ -104,11 +104,11 @@ class BuildRecord:
     checks: list[CheckFound] = field(default_factory=list)
     bases: list[BaseResolved] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
-    """In the order they were begun in."""
+    """The stages in the order in which they were begun."""
     open_stages: list[Stage] = field(default_factory=list)
-    """Those that have not ended, in the order they were begun in."""
+    """The stages that have not ended, in the order in which they were begun."""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    """What the cache said, by the steps' ids."""
+    """The answers of the cache, by the ids of the steps."""
     moves: list[Move] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     image: ImageBuilt | None = None
@@ -118,7 +118,7 @@ class BuildRecord:
 
     @property
     def steps(self) -> Iterator[Step]:
-        """All steps, in the order they were begun in."""
+        """All steps, in the order in which they were begun."""
         return (step for stage in self.stages for step in stage.steps)
 
     @property
@@ -129,7 +129,7 @@ class BuildRecord:
 
     @property
     def steps_begun(self) -> bool:
-        """Whether there is anything to tell of."""
+        """Whether a stage was begun or an image is there."""
         return bool(self.stages) or self.image is not None
 
     @property
@@ -147,5 +147,5 @@ class BuildRecord:
         return {step.layer_digest: step for step in sorted(self.steps, key=lambda each: each.line)}
 
     def now_s(self, fallback_s: float = 0.0) -> float:
-        """When it ended; `fallback_s` where it has not."""
+        """The time at which the build ended; `fallback_s` where it has not."""
         return self.ended_s if self.ended_s is not None else fallback_s

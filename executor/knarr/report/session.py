@@ -5,28 +5,31 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from knarr.errors import OutputError
+from knarr.errors import DockerfileError, EndedBySignal, KnarrError, OutputError
+from knarr.linux.whole_files import check_place, os_errors, write_file
 from knarr.progress import CheckFound, Event, Failed, StageStarted
-from knarr.report import github
-from knarr.report.failures import failure_of
-from knarr.report.files import append_job_summary, prepare_page, write_page
-from knarr.report.folds import Folds, GithubFolds, GitlabFolds
-from knarr.report.formats import Moment
+from knarr.report.lines import github
+from knarr.report.lines.folds import Folds, GithubFolds, GitlabFolds
+from knarr.report.lines.formats import Moment
+from knarr.report.lines.outlets import Outlet, StreamOutlet, TerminalOutlet
+from knarr.report.lines.printer import Printer
+from knarr.report.lines.status import status_lines
 from knarr.report.markdown import job_summary
-from knarr.report.outlets import Outlet, StreamOutlet, TerminalOutlet
-from knarr.report.page import render_page
-from knarr.report.printer import Printer
+from knarr.report.page.page import render_page
 from knarr.report.record import BuildRecord
 from knarr.report.recorder import Recorder
 from knarr.report.settings import Ci, LogChoices, ReportSettings
-from knarr.report.status import status_lines
 from knarr.report.summary import headline, summary_fields, summary_lines
 from knarr.report.totals import Totals
 
 _USUAL_WIDTH = 80
+_INTERNAL = 70
+_MOST_SUMMARY_BYTES = 1024 * 1024
+"""GitHub refuses larger ones whole."""
 _FOLDS: Mapping[Ci, Callable[[str], Folds | None]] = {
     "github": GithubFolds,
     "gitlab": lambda _: GitlabFolds(),
@@ -52,7 +55,7 @@ class ReportSession:
     ) -> None:
         """`token` is text that no build step can guess."""
         if settings.page is not None:
-            prepare_page(settings.page)
+            _prepare_page(settings.page)
         self._settings = settings
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
@@ -91,7 +94,7 @@ class ReportSession:
     ) -> None:
         with self._lock:
             if error is not None:
-                self._fail(failure_of(error))
+                self._fail(_failure_of(error))
             self._recorder.end()
             self._printer.close(self._moment())
             record = self._recorder.record
@@ -109,7 +112,7 @@ class ReportSession:
 
     def _conclude(self, record: BuildRecord, totals: Totals) -> None:
         if self._settings.job_summary is not None:
-            problem = append_job_summary(self._settings.job_summary, job_summary(record, totals))
+            problem = _append_job_summary(self._settings.job_summary, job_summary(record, totals))
             if problem:
                 self._printer.say("warning", problem, self._moment())
         lines: Sequence[str] = (
@@ -121,7 +124,7 @@ class ReportSession:
     def _write_page(self, record: BuildRecord, *, is_failing: bool) -> None:
         assert self._settings.page is not None
         try:
-            write_page(self._settings.page, render_page(record))
+            _write_page(self._settings.page, render_page(record))
         except OutputError as error:
             if not is_failing:
                 raise
@@ -155,4 +158,39 @@ def _github_note(workspace: str, event: Event, record: BuildRecord) -> str:
     if isinstance(event, Failed):
         step = record.failed_step
         return github.failure_note(event, path, event.line or (step.line if step is not None else 0))
+    return ""
+
+
+def _failure_of(error: BaseException) -> Failed:
+    """The event of an exception that leaves a build."""
+    if isinstance(error, KnarrError):
+        place = error.location if isinstance(error, DockerfileError) else None
+        line = place.line if place is not None else error.line
+        return Failed(error.message, error.hint or "", line, error.exit_status)
+    if isinstance(error, EndedBySignal):
+        return Failed(f"ended by {error.name}", exit_status=error.exit_status)
+    return Failed(f"internal error: {type(error).__name__}: {error}", exit_status=_INTERNAL)
+
+
+def _prepare_page(path: Path) -> None:
+    """Find out before the build whether a page can be written. Raises OutputError."""
+    check_place("--report", path)
+
+
+def _write_page(path: Path, text: str) -> None:
+    """Write a page; an older one is replaced when the new one is whole. Raises OutputError."""
+    with os_errors(f"writing the report {path}"):
+        write_file(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _append_job_summary(path: Path, text: str) -> str:
+    """Append to the job's summary; what went wrong otherwise, which is no reason to fail a build."""
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        with path.open("ab") as file:
+            if os.fstat(file.fileno()).st_size + len(data) > _MOST_SUMMARY_BYTES:
+                return "the job summary has no room for this build"
+            file.write(data)
+    except OSError as error:
+        return f"can't write the job summary {path}: {error.strerror}"
     return ""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal, Protocol, TextIO
 
 from knarr.errors import UsageError
-from knarr.report.formats import LineFormat, parse_format
-from knarr.report.levels import RANKS, parse_verbosity
+from knarr.report.lines.formats import LineFormat, parse_format
+from knarr.report.lines.levels import RANKS, parse_verbosity
 
 Ci = Literal["github", "gitlab", "none"]
 

@@ -23,7 +23,7 @@ def summary_lines(record: BuildRecord, totals: Totals) -> list[str]:
 
 
 def summary_fields(record: BuildRecord, totals: Totals) -> dict[str, Any]:
-    """The same for programs."""
+    """The summary as values, for programs that read JSON lines."""
     steps = [
         {
             "step": step.id,

@@ -31,7 +31,7 @@ def short_digest(digest: str) -> str:
 
 
 def short_hex(digest: str) -> str:
-    """The same without the algorithm."""
+    """As `short_digest`, without the algorithm."""
     return short_digest(digest).rpartition(":")[2]
 
 

@@ -27,7 +27,7 @@ class Totals:
     duration_s: float
     steps: int
     judged: int
-    """Steps that the cache was asked for."""
+    """The number of steps that were looked up in the cache."""
     hits: int
     layers: int
     image_bytes: int
@@ -36,7 +36,7 @@ class Totals:
     pulled: Traffic
     sent: Traffic
     spared: Traffic
-    """What destinations had already, or took from another repository of theirs."""
+    """Blobs that destinations had already, or took from another of their repositories."""
     phases: tuple[tuple[str, float], ...]
     """Each phase that took any time; downloads overlap the others, and so do uploads."""
 
@@ -79,7 +79,7 @@ def _phases(record: BuildRecord, now_s: float) -> tuple[tuple[str, float], ...]:
 
 
 def _covered(spans: Iterable[Span], now_s: float) -> float:
-    """The time in which at least one of them went on."""
+    """The seconds in which at least one of the spans lasted."""
     covered, reached = 0.0, 0.0
     for span in sorted(spans, key=lambda each: each.started_s):
         start, end = max(reached, span.started_s), span.started_s + span.duration_s(now_s)

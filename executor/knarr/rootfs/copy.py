@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
+from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.dockerfile.ignore.wildcards import has_wildcard
 from knarr.layers.entry import Entry, Kind, LayerItem
 from knarr.layers.paths import clean, join, name_of, parent_of
 from knarr.layers.spool import Spool
 from knarr.rootfs.archive import open_archive, plan_archive
 from knarr.rootfs.chmod import ModeChange
-from knarr.rootfs.copy_sources import Ignored, ParentsPattern, find_sources, missing_source
-from knarr.rootfs.copy_walk import CopyWalk, Look, place_file
+from knarr.rootfs.copy_sources import Ignored, find_sources, missing_source, parents_pattern
+from knarr.rootfs.copy_walk import CopyWalk, Metadata, place_file
 from knarr.rootfs.plan import Owner, Plan
-from knarr.rootfs.tree import EmptyTree, PathFilter, Tree
+from knarr.rootfs.tree import EmptyTree, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class CopyRequest:
     chmod: ModeChange | None = None
     link: bool = False
     parents: bool = False
-    exclude: PathFilter | None = None
+    exclude: IgnorePatterns | None = None
     """Paths relative to each source directory; a source that is a file is asked for by its name."""
     unpack: bool = False
     """Whether a path that is an archive is unpacked: true for ADD."""
@@ -109,7 +110,7 @@ class _Copy:
         self._source = source
         self._spool = spool
         self._plan = Plan(dest, created_ns=request.created_ns)
-        self._look = Look(request.chown, request.chmod, keep_owner=request.keep_owner)
+        self._metadata = Metadata(request.chown, request.chmod, keep_owner=request.keep_owner)
         self._wanted: list[str] = []
 
     def items(self) -> list[LayerItem]:
@@ -136,20 +137,20 @@ class _Copy:
         if not has_wildcard(text):
             self._require(join(clean(root), clean(pattern)))
         for path in find_sources(root, self._source, ignored=self._request.ignored):
-            self._copy_path(path, ParentsPattern(pattern))
+            self._copy_path(path, parents_pattern(pattern))
 
     def _require(self, path: str) -> None:
         if self._source.lookup(self._source.resolve(path)) is None:
             raise missing_source(path, self._request.ignored)
 
-    def _copy_path(self, path: str, pattern: ParentsPattern | None) -> None:
+    def _copy_path(self, path: str, parents: IgnorePatterns | None) -> None:
         """Copy what a source path stands for; a symlink is followed inside the source's root."""
         followed = self._source.resolve(path)
         entry = self._source.lookup(followed)
         if entry is None:
             raise missing_source(path, self._request.ignored)
         if entry.kind is Kind.DIRECTORY:
-            self._wanted += self._copy_directory(self._source, entry, pattern)
+            self._wanted += self._copy_directory(self._source, entry, parents)
             return
         if self._excludes(name_of(clean(path))):
             return
@@ -158,7 +159,7 @@ class _Copy:
             return
         if entry.kind is Kind.FILE:
             self._wanted.append(followed)
-        place_file(self._plan, self._look.of(entry, self._file_target(path)), open_content)
+        place_file(self._plan, self._metadata.of(entry, self._file_target(path)), open_content)
 
     def _excludes(self, name: str) -> bool:
         return self._request.exclude is not None and self._request.exclude.excludes(name)
@@ -169,12 +170,13 @@ class _Copy:
             raise missing_source(source.path, None)
         source.tree.prepare(self._copy_directory(source.tree, entry, None))
 
-    def _copy_directory(self, source: Tree, entry: Entry, pattern: ParentsPattern | None) -> list[str]:
+    def _copy_directory(self, source: Tree, entry: Entry, parents: IgnorePatterns | None) -> list[str]:
         """Copy what is in it; gives the paths of the files whose content will be opened."""
         target = self._resolved_dest()
         if self._plan.lookup(target) is None:
             self._make_directories(target)
-        walk = CopyWalk(source, self._plan, self._look, self._request.exclude, pattern)
+        filters = [each for each in (self._request.exclude, parents) if each is not None]
+        walk = CopyWalk(source, self._plan, self._metadata, filters)
         return walk.copy(entry.path, target)
 
     def _copy_inline(self, file: InlineFile) -> None:
@@ -188,7 +190,7 @@ class _Copy:
         )
         if self._excludes(entry.path) or (file.unpack and self._unpacked(entry, file.open_content)):
             return
-        place_file(self._plan, self._look.of(entry, self._file_target(entry.path)), file.open_content)
+        place_file(self._plan, self._metadata.of(entry, self._file_target(entry.path)), file.open_content)
 
     def _unpacked(self, entry: Entry, open_content: Callable[[], BinaryIO]) -> bool:
         """Unpack an archive into the destination; False where this is none, or none is to be unpacked."""

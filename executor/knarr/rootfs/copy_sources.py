@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from knarr.dockerfile.ignore.patterns import IgnorePattern, IgnorePatterns
+from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.dockerfile.ignore.wildcards import has_wildcard, match_wildcard
 from knarr.errors import ContextError, DockerfileError
 from knarr.layers.entry import Kind
@@ -41,35 +41,34 @@ def missing_source(path: str, ignored: Ignored | None) -> ContextError:
 
 
 def _matches(source: Tree, directory: str, patterns: list[str]) -> Iterator[str]:
-    for name in source.children(directory):
-        if not _match(patterns[0], name):
-            continue
-        path = join(directory, name)
-        if len(patterns) == 1:
+    """The paths that match a pattern a component, in the order of their names."""
+    # Without recursion: a source may have any number of components.
+    levels = [iter(_named(source, directory, patterns[0]))]
+    while levels:
+        path = next(levels[-1], None)
+        if path is None:
+            levels.pop()
+        elif len(levels) == len(patterns):
             yield path
-            continue
-        entry = source.lookup(path)
-        if entry is not None and entry.kind is Kind.DIRECTORY:
-            yield from _matches(source, path, patterns[1:])
+        else:
+            entry = source.lookup(path)
+            if entry is not None and entry.kind is Kind.DIRECTORY:
+                levels.append(iter(_named(source, path, patterns[len(levels)])))
 
 
-class ParentsPattern:
-    """The pattern of `COPY --parents` after its pivot, in which `**` crosses directories."""
+def _named(source: Tree, directory: str, pattern: str) -> list[str]:
+    return [join(directory, name) for name in source.children(directory) if _match(pattern, name)]
 
-    def __init__(self, text: str) -> None:
-        try:
-            self._pattern = IgnorePattern.parse(clean(text), includes=False)
-        except ValueError as error:
-            raise DockerfileError(f"{text!r} is no pattern: {error}") from error
-        self._patterns = IgnorePatterns((self._pattern,))
 
-    def includes(self, path: str) -> bool:
-        """Whether the path is copied: it matches, or a directory above it does."""
-        return self._patterns.excludes(path)
+def parents_pattern(text: str) -> IgnorePatterns:
+    """The pattern of `COPY --parents` behind its pivot, as one that leaves out all else.
 
-    def may_include_below(self, directory: str) -> bool:
-        """False only where nothing in the directory is copied."""
-        return self.includes(directory) or self._pattern.may_match_below(directory)
+    `**` crosses directories in it. Raises DockerfileError.
+    """
+    try:
+        return IgnorePatterns.only(clean(text))
+    except ValueError as error:
+        raise DockerfileError(f"{text!r} is no pattern: {error}") from error
 
 
 def _match(pattern: str, name: str) -> bool:

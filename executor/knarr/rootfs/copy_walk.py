@@ -1,21 +1,22 @@
 """A source directory copied into a plan."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
+from knarr.dockerfile.ignore.patterns import IgnorePatterns
+from knarr.dockerfile.ignore.states import IgnoreState
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry, Kind
 from knarr.layers.paths import join
 from knarr.rootfs.chmod import ModeChange
-from knarr.rootfs.copy_sources import ParentsPattern
 from knarr.rootfs.plan import ROOT, Owner, Plan
-from knarr.rootfs.tree import PathFilter, Tree
+from knarr.rootfs.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Metadata:
     """How what is copied differs from its source."""
 
     chown: Owner | None = None
@@ -41,37 +42,37 @@ class _Pending:
 
 
 class _Step(NamedTuple):
-    """One entry on its way; `inside` is the path relative to the source directory, which patterns see."""
+    """One entry on its way, with what each filter says of it."""
 
     path: str
-    inside: str
     target: str
+    filters: tuple[IgnoreState, ...]
 
     def into(self, name: str) -> "_Step":
         """What has this name in this directory."""
-        return _Step(join(self.path, name), join(self.inside, name), join(self.target, name))
+        filters = tuple(each.into(name) for each in self.filters)
+        return _Step(join(self.path, name), join(self.target, name), filters)
 
 
 class CopyWalk:
     """The contents of one source directory on their way to a target that is there.
 
-    Names of one file stay one file within this walk. With a pattern, a directory that only leads to
-    matches is made once there is one.
+    Names of one file stay one file within this walk. A directory that is left out, but may have something in
+    it that is not, is made once there is such a thing.
     """
 
     def __init__(
         self,
         source: Tree,
         plan: Plan,
-        look: Look,
-        exclude: PathFilter | None,
-        pattern: ParentsPattern | None,
+        metadata: Metadata,
+        filters: Sequence[IgnorePatterns],
     ) -> None:
+        """What any of the `filters` leaves out is not copied; they see paths relative to the directory."""
         self._source = source
         self._plan = plan
-        self._look = look
-        self._exclude = exclude
-        self._pattern = pattern
+        self._metadata = metadata
+        self._filters = tuple(each.start() for each in filters)
         self._scope = object()
         self._above: list[_Pending] = []
         self._wanted: list[str] = []
@@ -83,7 +84,7 @@ class CopyWalk:
         """
         entry = self._source.lookup(directory)
         self._refuse_file(target)
-        self._copy_below(_Step(directory, "", target))
+        self._copy_below(_Step(directory, target, self._filters))
         if entry is not None:
             self._plan.touch(target, entry.mtime_ns)
         return self._wanted
@@ -105,9 +106,8 @@ class CopyWalk:
 
     def _copy_entry(self, step: _Step) -> bool:
         """Copy one entry; true for a directory to go into, which is the last of those above then."""
-        excluded = self._exclude is not None and self._exclude.excludes(step.inside)
-        included = not excluded and (self._pattern is None or self._pattern.includes(step.inside))
-        if not included and not self._may_include_below(step.inside):
+        included = not any(state.excluded for state in step.filters)
+        if not included and any(state.excluded and state.is_settled for state in step.filters):
             return False
         entry = self._source.lookup(step.path)
         if entry is None:
@@ -122,11 +122,6 @@ class CopyWalk:
             self._make_above()
             self._copy_file(entry, step.target)
         return False
-
-    def _may_include_below(self, inside: str) -> bool:
-        if self._exclude is not None and not self._exclude.may_include_below(inside):
-            return False
-        return self._pattern is None or self._pattern.may_include_below(inside)
 
     def _make_above(self) -> None:
         """Make the directories that were held back; one that is there takes the source's mode only."""
@@ -145,7 +140,7 @@ class CopyWalk:
     def _put_directory(self, entry: Entry, target: str) -> None:
         self._refuse_file(target)
         there = self._plan.lookup(target)
-        copied = self._look.of(entry, target)
+        copied = self._metadata.of(entry, target)
         if there is not None and there.xattrs:
             copied = replace(copied, xattrs={**there.xattrs, **copied.xattrs})
         self._plan.put(copied)
@@ -156,7 +151,9 @@ class CopyWalk:
             self._wanted.append(entry.path)
             found = self._source.link_group(entry.path)
             group = None if found is None else (self._scope, found)
-        place_file(self._plan, self._look.of(entry, target), partial(self._source.open, entry.path), group)
+        place_file(
+            self._plan, self._metadata.of(entry, target), partial(self._source.open, entry.path), group
+        )
 
     def _refuse_file(self, target: str) -> None:
         entry = self._plan.lookup(target)

@@ -98,9 +98,5 @@ class Protection:
         return self.covers(path) or self.is_blocked(path)
 
     def excludes(self, path: str) -> bool:
-        """Whether a path is no part of the image; see `PathFilter`."""
+        """Whether a path is no part of the image."""
         return self.leaves_out(path) or self.is_ghost(path)
-
-    def may_include_below(self, directory: str) -> bool:
-        """False: what the image has in a directory makes that one the image's too; see `PathFilter`."""
-        return False

@@ -48,18 +48,6 @@ class Tree(Protocol):
         ...
 
 
-class PathFilter(Protocol):
-    """What to leave out of a walk; `dockerfile.ignore.IgnorePatterns` is one."""
-
-    def excludes(self, path: str) -> bool:
-        """Whether a path is left out, by itself or with a directory above it."""
-        ...
-
-    def may_include_below(self, directory: str) -> bool:
-        """False only where the directory is left out with everything below it."""
-        ...
-
-
 def resolve_links(lookup: Lookup, path: str, *, follow_last: bool = True) -> str:
     """Follow the symlinks of `path` within the root that `lookup` sees.
 

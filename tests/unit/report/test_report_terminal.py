@@ -4,10 +4,10 @@ import threading
 
 from knarr.cli.flags.logging import LogFlags
 from knarr.progress import Transfer, TransferProgress, TransferStarted
-from knarr.report.outlets import TerminalOutlet
+from knarr.report.lines.outlets import TerminalOutlet
+from knarr.report.lines.status import status_lines
 from knarr.report.recorder import Recorder
 from knarr.report.settings import ReportSettings
-from knarr.report.status import status_lines
 from support.places import DATA
 from support.report_events import DOWNLOADING, SUCCEEDING, Story
 from support.report_replay import Clock, Screen

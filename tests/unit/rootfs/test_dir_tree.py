@@ -1,19 +1,25 @@
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.errors import ContextError
 from knarr.layers.entry import Kind
-from knarr.layers.paths import clean
+from knarr.layers.paths import clean, sort_key
 from knarr.linux import syscalls
+from knarr.rootfs.copy import CopyRequest, plan_copy
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.tree import EmptyTree, Tree, read_bounded
 from support.trees import show_tree, write_tree
 
+LEVELS = 3000
 LINES = ["d d 0700 5:6", "f d/x 0600 7:8 =1", "l d/l -> /d/x", "p d/p"]
 
 
@@ -30,9 +36,12 @@ def tree(place: Path) -> Iterator[DirTree]:
     os.close(fd)
 
 
-def ignoring(place: Path, patterns: str) -> DirTree:
+@contextmanager
+def ignoring(place: Path, patterns: str) -> Iterator[DirTree]:
     fd = os.open(place, os.O_PATH)
-    return DirTree(fd, ignore=IgnorePatterns.parse(patterns, file=".dockerignore"))
+    with DirTree(fd, ignore=IgnorePatterns.parse(patterns, file=".dockerignore")) as tree:
+        yield tree
+    os.close(fd)
 
 
 def test_entries(tree: Tree) -> None:
@@ -115,16 +124,83 @@ def test_link_groups(place: Path, tree: Tree) -> None:
 def test_ignored_files_are_not_there(patterns: str, shown: list[str], tmp_path: Path) -> None:
     names = ["d/keep", "d/x", "e/f", "top"]
     place = write_tree(tmp_path / "context", [f"f {name} =1" for name in names])
-    tree = ignoring(place, patterns)
-    assert [line.split()[1] for line in show_tree(tree)] == shown
-    for path in ("d", "d/keep", "d/x", "e", "e/f", "top"):
-        assert (tree.lookup(path) is not None) == (path in shown), path
+    with ignoring(place, patterns) as tree:
+        assert [line.split()[1] for line in show_tree(tree)] == shown
+        for path in ("d", "d/keep", "d/x", "e", "e/f", "top"):
+            assert (tree.lookup(path) is not None) == (path in shown), path
+
+
+TREES = st.sets(
+    st.sampled_from(["a/k", "a/x", "a/b/k", "a/b/x", "b/a/k", "b/k", "c/x", "c/d/x", "x"]), min_size=1
+)
+TEXTS = st.sampled_from(["*", "**", "a", "b", "a/b", "*/k", "**/k", "**/x", "a/*", "x", "c/**", "**/b", "d"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(TREES, st.lists(st.tuples(st.booleans(), TEXTS), min_size=1, max_size=5))
+def test_a_directory_is_there_where_something_in_it_is(
+    tmp_path_factory: pytest.TempPathFactory, files: set[str], patterns: list[tuple[bool, str]]
+) -> None:
+    place = write_tree(tmp_path_factory.mktemp("context"), [f"f {name} =1" for name in files])
+    text = "\n".join("!" * includes + pattern for includes, pattern in patterns)
+    excludes = IgnorePatterns.parse(text, file="x").excludes
+    paths = {str(path.relative_to(place)) for path in place.rglob("*")}
+    kept = {path for path in paths if not excludes(path)}
+    shown = {path for path in paths if any(each == path or each.startswith(f"{path}/") for each in kept)}
+    with ignoring(place, text) as tree:
+        assert [line.split()[1] for line in show_tree(tree)] == sorted(shown, key=sort_key)
+    with ignoring(place, text) as fresh:
+        assert {path for path in paths if fresh.lookup(path) is not None} == shown
+        for top in ("", "a", "c"):
+            below = {path for path in paths if path.startswith(f"{top}/" if top else "")}
+            assert fresh.excludes_below(top) == bool(below - kept)
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A context whose path at the bottom is too long for a system call: `drop` and `keep` are there."""
+    place = tmp_path / "deep"
+    place.mkdir()
+    at = os.open(place, os.O_RDONLY)
+    for _ in range(LEVELS):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    for name in ("keep", "drop"):
+        with os.fdopen(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=at), "w") as file:
+            file.write("bottom")
+    os.close(at)
+    yield place
+    subprocess.run(["rm", "-rf", place], check=True)
+
+
+def test_any_depth(deep: Path) -> None:
+    bottom = "d/" * LEVELS
+    for patterns, names in (
+        ("*\n!**/keep", ["keep"]),
+        ("d\n!**/nothing", []),
+    ):
+        with ignoring(deep, patterns) as tree:
+            items = plan_copy(CopyRequest("/to/", (".",)), tree, EmptyTree())
+            copied = [item.entry for item in items if item.entry.kind is Kind.FILE]
+            assert [entry.path for entry in copied] == [f"to/{bottom}{name}" for name in names]
+            assert len(items) == (LEVELS + 1 + len(names) if names else 1)
+            assert tree.excludes_below("")
+            with tree.open(f"{bottom}keep") as stream:
+                assert stream.read() == b"bottom"
+
+
+def test_a_name_that_is_too_long_is_not_there(tree: Tree) -> None:
+    for path in ("n" * 5000, "d/" * 500 + "n" * 5000, "n" * 5000 + "/x"):
+        assert tree.lookup(path) is None
+        assert tree.children(path) == []
 
 
 def test_a_link_to_an_ignored_file_leads_to_nothing(tmp_path: Path) -> None:
     place = write_tree(tmp_path / "context", ["f secret =1", "l l -> secret"])
-    tree = ignoring(place, "secret")
-    assert tree.lookup(tree.resolve("l")) is None
+    with ignoring(place, "secret") as tree:
+        assert tree.lookup(tree.resolve("l")) is None
 
 
 def test_without_openat2(tree: Tree, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.errors import ContextError
-from knarr.layers.entry import Entry, Kind
-from knarr.layers.paths import clean, join
+from knarr.layers.entry import Entry
+from knarr.layers.paths import clean
 from knarr.rootfs.copy_sources import missing_source
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.tree import Tree
@@ -66,7 +66,7 @@ class LocalSource:
         resolved = tree.resolve(clean(path))
         if tree.lookup(resolved) is None:
             raise missing_source(path, self.is_ignored)
-        if not self._hides_some(resolved):
+        if not tree.excludes_below(resolved):
             return self._path, resolved
         if resolved not in self._copied:
             self._copies.mkdir(exist_ok=True)
@@ -83,24 +83,6 @@ class LocalSource:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-    def _hides_some(self, top: str) -> bool:
-        if not self._ignore.patterns or self._fd is None:
-            return False
-        everything = DirTree(self._fd)
-        waiting = [top]
-        while waiting:
-            directory = waiting.pop()
-            for name in everything.children(directory):
-                path = join(directory, name)
-                if self._ignore.excludes(path):
-                    everything.close()
-                    return True
-                entry = everything.lookup(path)
-                if entry is not None and entry.kind is Kind.DIRECTORY:
-                    waiting.append(path)
-        everything.close()
-        return False
 
 
 class RootOwned:

@@ -3,33 +3,33 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from knarr.dockerfile.language import parse_commands, parse_files, parse_settings
 from knarr.dockerfile.language.instructions import Arg, From, Instruction
-from knarr.dockerfile.language.request import Request
+from knarr.dockerfile.language.parse import commands, files, settings
+from knarr.dockerfile.language.parse.line import Request
 from knarr.dockerfile.syntax.directives import Directives
 from knarr.dockerfile.syntax.lines import LogicalLine, SourceFile, read_lines
 from knarr.dockerfile.syntax.suggest import wrong
 from knarr.errors import DockerfileError, SourceLocation
 
 _PARSERS: Mapping[str, Callable[[Request], Instruction]] = {
-    "ADD": parse_files.parse_add,
-    "ARG": parse_settings.parse_arg,
-    "CMD": parse_commands.parse_cmd,
-    "COPY": parse_files.parse_copy,
-    "ENTRYPOINT": parse_commands.parse_entrypoint,
-    "ENV": parse_settings.parse_env,
-    "EXPOSE": parse_settings.parse_expose,
-    "FROM": parse_settings.parse_from,
-    "HEALTHCHECK": parse_commands.parse_healthcheck,
-    "LABEL": parse_settings.parse_label,
-    "MAINTAINER": parse_settings.parse_maintainer,
-    "ONBUILD": parse_settings.parse_onbuild,
-    "RUN": parse_commands.parse_run,
-    "SHELL": parse_commands.parse_shell,
-    "STOPSIGNAL": parse_settings.parse_stopsignal,
-    "USER": parse_settings.parse_user,
-    "VOLUME": parse_settings.parse_volume,
-    "WORKDIR": parse_settings.parse_workdir,
+    "ADD": files.parse_add,
+    "ARG": settings.parse_arg,
+    "CMD": commands.parse_cmd,
+    "COPY": files.parse_copy,
+    "ENTRYPOINT": commands.parse_entrypoint,
+    "ENV": settings.parse_env,
+    "EXPOSE": settings.parse_expose,
+    "FROM": settings.parse_from,
+    "HEALTHCHECK": commands.parse_healthcheck,
+    "LABEL": settings.parse_label,
+    "MAINTAINER": settings.parse_maintainer,
+    "ONBUILD": settings.parse_onbuild,
+    "RUN": commands.parse_run,
+    "SHELL": commands.parse_shell,
+    "STOPSIGNAL": settings.parse_stopsignal,
+    "USER": settings.parse_user,
+    "VOLUME": settings.parse_volume,
+    "WORKDIR": settings.parse_workdir,
 }
 
 KEYWORDS = frozenset(_PARSERS)

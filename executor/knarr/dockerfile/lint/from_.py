@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from knarr.dockerfile.language.expand import Expanded, LexerRules, expand
 from knarr.dockerfile.language.parser import Dockerfile, Stage
 from knarr.dockerfile.lint.text import Hit, quoted
-from knarr.dockerfile.syntax.edit_distance import nearest
+from knarr.dockerfile.syntax.suggest import nearest
 from knarr.errors import DockerfileError, UsageError
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference

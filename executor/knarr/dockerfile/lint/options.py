@@ -50,7 +50,7 @@ class CheckOptions:
 
     @classmethod
     def of(cls, dockerfile: Dockerfile, build_args: Mapping[str, str]) -> "CheckOptions":
-        """Those of a build; raises DockerfileError for the directive, UsageError for the build argument."""
+        """A build's options; raises DockerfileError for the directive, UsageError for the build argument."""
         given = build_args.get(CHECK_ARG)
         hint = "skip=RULE,RULE or skip=all; error=true; experimental=RULE, separated by ';'"
         try:
@@ -62,7 +62,7 @@ class CheckOptions:
             raise DockerfileError(f"{dockerfile.file}: {message}", hint=hint) from None
 
     def with_comments(self, comments: Iterable[str]) -> "CheckOptions":
-        """The same with the first `check=` among an instruction's comments; a malformed one says nothing.
+        """These options with the first `check=` among an instruction's comments; a malformed one is ignored.
 
         It ends at the first blank, so that a reason can stand behind it. It can't set `error`.
         """

@@ -11,7 +11,7 @@ from knarr.dockerfile.language.instructions import Arg, Env, Instruction
 from knarr.dockerfile.language.parser import Dockerfile
 from knarr.dockerfile.lint.text import Hit
 from knarr.dockerfile.lint.walk import StageView, Step
-from knarr.dockerfile.syntax.edit_distance import nearest
+from knarr.dockerfile.syntax.suggest import nearest
 
 _NEVER_SET = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
 _OF_ANY_IMAGE = frozenset({"PATH"})

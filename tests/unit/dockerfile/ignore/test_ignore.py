@@ -60,7 +60,8 @@ def test_flags_are_not_stripped_of_slashes() -> None:
     ],
 )
 def test_pruning(text: str, directory: str, *, expected: bool) -> None:
-    assert IgnorePatterns.parse(text, file="x").may_include_below(directory) is expected
+    state = IgnorePatterns.parse(text, file="x").start().below(directory)
+    assert (not (state.excluded and state.is_settled)) is expected
 
 
 PIECES = st.sampled_from(["a", "b", "*", "**", "a*", "?", "[ab]", "**b"])
@@ -81,7 +82,8 @@ def test_pruning_never_loses_a_path(patterns: list[tuple[bool, str]], path: str)
     if not ignore.excludes(path):
         parts = path.split("/")
         for depth in range(1, len(parts)):
-            assert ignore.may_include_below("/".join(parts[:depth]))
+            state = ignore.start().below("/".join(parts[:depth]))
+            assert not (state.excluded and state.is_settled)
 
 
 @pytest.mark.parametrize(

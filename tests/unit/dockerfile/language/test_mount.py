@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from knarr.dockerfile.language.devices import Device, parse_device
 from knarr.dockerfile.language.expand import expand_word
 from knarr.dockerfile.language.mount import mount_from, parse_mount
+from knarr.dockerfile.language.parse.commands import Device, parse_device
 from knarr.errors import DockerfileError
 from support.places import DATA
 

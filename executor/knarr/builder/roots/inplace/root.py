@@ -57,7 +57,7 @@ class ImageFiles:
 
     def tree(self, root_fd: int) -> DirTree:
         """What the image has there, without what is protected; the caller closes it."""
-        return DirTree(root_fd, ignore=self._protection)
+        return DirTree(root_fd, hides=self._protection.excludes)
 
     def scan(self, root_fd: int, covered: frozenset[str]) -> Scan:
         """All that may belong to the image, but for paths that a step has something else in place of."""

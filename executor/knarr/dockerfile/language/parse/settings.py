@@ -18,7 +18,7 @@ from knarr.dockerfile.language.instructions import (
     Volume,
     Workdir,
 )
-from knarr.dockerfile.language.request import Request
+from knarr.dockerfile.language.parse.line import Request
 from knarr.dockerfile.syntax.flags import FlagKind
 from knarr.dockerfile.syntax.text import BLANKS, SEPARATOR
 from knarr.dockerfile.syntax.words import split_instruction

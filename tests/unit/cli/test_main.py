@@ -1,7 +1,6 @@
 import pytest
 
-from knarr.cli.main import run
-from knarr.cli.program import command_line
+from knarr.cli.main import command_line, run
 from knarr.errors import UsageError
 
 COMMANDS = ("build", "version", "--version")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from knarr.dockerfile.language.expand import expand_word
 from knarr.dockerfile.language.instructions import Add, Copy, InlineFile
-from knarr.dockerfile.language.request import Request
+from knarr.dockerfile.language.parse.line import Request
 from knarr.dockerfile.syntax.flags import FlagKind
 from knarr.dockerfile.syntax.heredocs import parse_heredoc_word
 from knarr.dockerfile.syntax.string_arrays import parse_string_array

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knarr.dockerfile.syntax.edit_distance import nearest
+from knarr.dockerfile.syntax.suggest import nearest
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,32 @@
 """Prints what a build reports."""
 
+import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from knarr.progress import Event, Failed, Phase, StageEnded, StepEnded, StepStarted, TransferProgress
-from knarr.report.fields import fields_of
-from knarr.report.folds import Folds, NoFolds
-from knarr.report.formats import LineFormat, Moment
-from knarr.report.levels import RANKS
-from knarr.report.messages import message, step_title
-from knarr.report.outlets import Outlet
+from knarr.progress import (
+    Event,
+    Failed,
+    Note,
+    Phase,
+    SourceRead,
+    StageEnded,
+    StepEnded,
+    StepStarted,
+    TransferProgress,
+)
+from knarr.report.lines.folds import Folds, NoFolds
+from knarr.report.lines.formats import LineFormat, Moment
+from knarr.report.lines.levels import RANKS
+from knarr.report.lines.messages import message, step_title
+from knarr.report.lines.outlets import Outlet
 from knarr.report.record import BuildRecord
+from knarr.report.text import visible
+
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_UNTOLD = frozenset({"text", "message", "hint"})
+"""The message has these values already."""
 
 Notes = Callable[[Event, BuildRecord], str]
 """An event as a note for a CI system, which then stands instead of its message; empty for none."""
@@ -51,7 +67,7 @@ class Printer:
         """Name and title of a fold that nothing was printed in so far."""
 
     def show(self, event: Event, record: BuildRecord, moment: Moment) -> None:
-        """Print what is said of an event, which the record has already."""
+        """Print the message about an event; the record has taken the event already."""
         if isinstance(event, TransferProgress):
             return
         if isinstance(event, Phase | StepEnded | Failed):
@@ -74,7 +90,7 @@ class Printer:
             self._write(self._clean(self._format.render(moment, level, text, fields or {})), moment)
 
     def close(self, moment: Moment) -> None:
-        """No event comes any more; `say` may be called still."""
+        """Finish after the last event; `say` may still be called."""
         self._take_back()
         self._end_fold(moment)
         self._outlet.close()
@@ -87,7 +103,7 @@ class Printer:
         if note:
             self._write(f"{note}\n", moment)
         else:
-            self.say(*said, moment, fields_of(event))
+            self.say(*said, moment, _fields(event))
 
     def _write(self, text: str, moment: Moment) -> None:
         if self._is_lent:
@@ -134,7 +150,7 @@ class Printer:
             self._fold = ""
 
     def _resume_fold(self, record: BuildRecord) -> None:
-        """Go on with the step in whose midst a stage was built: folds don't nest."""
+        """Open a second fold for the step that waited for a stage to be built: folds don't nest."""
         step = record.step
         if step is not None and not step.is_done:
             title = f"{step.stage} {step.number}/{step.total} goes on"
@@ -144,3 +160,16 @@ class Printer:
 def _fold_name(step_id: str) -> str:
     stage_id, _, number = step_id.rpartition("/")
     return f"stage{stage_id}_step{number}"
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    """The values of an event by their names, for programs that read JSON lines; `event` is its kind."""
+    kind = _CAPITAL.sub("_", type(event).__name__).lower()
+    if isinstance(event, Note | SourceRead):
+        return {"event": kind}
+    values = {key: _plain(value) for key, value in dataclasses.asdict(event).items() if key not in _UNTOLD}
+    return {"event": kind, **values}
+
+
+def _plain(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) else value

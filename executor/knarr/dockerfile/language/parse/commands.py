@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from knarr.dockerfile.language.devices import parse_device
 from knarr.dockerfile.language.durations import parse_duration_ns
 from knarr.dockerfile.language.instructions import Cmd, Entrypoint, Healthcheck, Run, Shell
 from knarr.dockerfile.language.mount import mount_from
-from knarr.dockerfile.language.request import Request
+from knarr.dockerfile.language.parse.line import Request
+from knarr.dockerfile.syntax.csv_fields import split_fields
 from knarr.dockerfile.syntax.flags import FlagKind, FlagValues
 from knarr.dockerfile.syntax.string_arrays import parse_string_array
 from knarr.dockerfile.syntax.suggest import wrong
-from knarr.dockerfile.syntax.text import BLANKS, parse_index
+from knarr.dockerfile.syntax.text import BLANKS, parse_bool, parse_index
 from knarr.errors import DockerfileError
 
 _RUN_FLAGS: Mapping[str, FlagKind] = {
@@ -138,3 +139,39 @@ def _retries(text: str) -> int:
     if retries < 0:
         raise DockerfileError(f"--retries cannot be negative ({retries})")
     return retries
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device by name, such as `vendor.com/class=name`; `required` fails the step where it is absent."""
+
+    name: str
+    required: bool = False
+
+
+def parse_device(text: str) -> Device:
+    """`name[,required]` or `name=...[,required=bool]`; raises DockerfileError without a location."""
+    name = ""
+    required = False
+    for field in split_fields(text):
+        key, equals, value = field.partition("=")
+        if key.lower() == "required":
+            required = _parse_required(value) if equals else True
+        elif key.lower() == "name" and equals:
+            if name:
+                raise DockerfileError(f"device name already set to {name}")
+            name = value
+        elif not name:
+            name = field  # a CDI name has a "=" of its own
+        elif equals:
+            raise wrong(f"unexpected key '{key.lower()}' in '{field}'", key, ("name", "required"))
+        else:
+            raise DockerfileError(f"invalid field '{field}' must be a key=value pair")
+    return Device(name, required)
+
+
+def _parse_required(value: str) -> bool:
+    try:
+        return parse_bool(value)
+    except ValueError:
+        raise DockerfileError(f"invalid value for required: {value}") from None

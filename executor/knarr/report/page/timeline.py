@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from knarr.report.markup import Markup, element, join
+from knarr.report.page.markup import Markup, element, join
 from knarr.report.quantities import format_bytes, format_rate, format_seconds, plural
 from knarr.report.record import DOWNLOAD, PHASES, UPLOAD, BuildRecord, Move, Span, Stage, Step
 from knarr.report.text import one_line, short_hex

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from knarr.report.markup import Markup, element, join
+from knarr.report.page.markup import Markup, element, join
 from knarr.report.quantities import format_bytes, format_seconds, plural
 from knarr.report.record import BuildRecord, Step
 from knarr.report.text import one_line, short_hex

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from knarr.report.markup import Markup, element
-from knarr.report.page_source import source_card
-from knarr.report.page_style import STYLE
-from knarr.report.page_tables import layers_card, moves_card, steps_card
-from knarr.report.page_timeline import timeline
+from knarr.report.page.markup import Markup, element
+from knarr.report.page.source import source_card
+from knarr.report.page.style import STYLE
+from knarr.report.page.tables import layers_card, moves_card, steps_card
+from knarr.report.page.timeline import timeline
 from knarr.report.quantities import format_bytes, format_seconds, plural
 from knarr.report.record import BuildRecord
 from knarr.report.totals import Totals

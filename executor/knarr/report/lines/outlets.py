@@ -13,15 +13,15 @@ class Outlet(Protocol):
     """Takes text that ends with a newline; the caller lets one thread in at a time."""
 
     def write(self, text: str) -> None:
-        """Write it at once."""
+        """Write the text at once."""
         ...
 
     def lend(self) -> None:
-        """A process writes there too from now on."""
+        """From now on a process writes to the stream too."""
         ...
 
     def take_back(self) -> None:
-        """It has ended, and may have left an unfinished line."""
+        """The process has ended; its last line may lack a newline."""
         ...
 
     def close(self) -> None:
@@ -36,15 +36,15 @@ class StreamOutlet:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        """Write it at once."""
+        """Write the text at once."""
         self._stream.write(text)
         self._stream.flush()
 
     def lend(self) -> None:
-        """A process writes there too from now on."""
+        """From now on a process writes to the stream too."""
 
     def take_back(self) -> None:
-        """It has ended."""
+        """The process has ended."""
 
     def close(self) -> None:
         """Leave nothing behind but what was written."""
@@ -81,18 +81,18 @@ class TerminalOutlet:
             self._thread.start()
 
     def write(self, text: str) -> None:
-        """Write it at once."""
+        """Write the text at once."""
         self._stream.write(f"{self._erase()}{text}")
         self._stream.flush()
 
     def lend(self) -> None:
-        """A process writes there too from now on."""
+        """From now on a process writes to the stream too."""
         self._stream.write(self._erase())
         self._stream.flush()
         self._is_lent = True
 
     def take_back(self) -> None:
-        """It has ended."""
+        """The process has ended."""
         self._is_lent = False
         # To the start of a line without knowing where the cursor is: blanks that fill a line fit where it
         # was at the start, and overflow into the next line where it was not.

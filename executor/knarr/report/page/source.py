@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from knarr.progress import CheckFound
-from knarr.report.markup import Markup, element, join
+from knarr.report.page.markup import Markup, element, join
 from knarr.report.quantities import format_bytes, format_seconds
 from knarr.report.record import BuildRecord, Step
 from knarr.report.totals import cache_word

@@ -1,0 +1,1 @@
+"""Turns logical lines into instructions, one module a group of keywords."""
