@@ -34,8 +34,8 @@ class LocalFiles(Protocol):
 class InputKeys:
     """What is known by now of the inputs of a build's steps; each key is computed once.
 
-    Files of directories are known by their content, images by their layers. A stage is known by the key of its
-    last step, and the cache may remember what some stage of that key has at some paths.
+    Files of directories are known by their content, images by their layers. A stage is known by the key of
+    its last step, and the cache may remember what some stage of that key has at some paths.
     """
 
     def __init__(self, cache: LayerCache, files: LocalFiles, *, created_s: int) -> None:
