@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from knarr.layers.read import open_layer
-from knarr.layers.tar_read import TarReader
-from knarr.rootfs.unpack import apply_layer
+from knarr.layers.tar.read import TarReader
+from knarr.rootfs.unpacking.unpack import apply_layer
 
 
 def extract(directory: Path, layers: list[Path]) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from knarr.cli import build, check, index, login, push, warm
 from knarr.cli.command import Command
+from knarr.cli.commands import build, check, index, login, push, warm
 from knarr.cli.flags.kinds import SWITCH_METAVAR
 from knarr.cli.flags.lists import LISTS
 from knarr.cli.flags.refused import REFUSED

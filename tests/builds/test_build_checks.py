@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.cli.environment import this_platform
+from knarr.cli.values.environment import this_platform
 from support.bases import Base, push
 from support.image_layout import PlatformImage, write_layout
 from support.knarr_cli import knarr

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from knarr.cli.build import GROUPS
 from knarr.cli.command import Command
+from knarr.cli.commands.build import GROUPS
 from knarr.cli.flags.refused import REFUSED
 from support.builds import Builds
 from support.counting_registry import CountingRegistry

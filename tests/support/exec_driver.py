@@ -14,7 +14,7 @@ from typing import Any
 
 from knarr.errors import KnarrError
 from knarr.exec import launch, namespaces, probe
-from knarr.exec.spec import Mount, RunSpec
+from knarr.exec.spec import RootMount, RunSpec
 from knarr.linux import overlay
 
 
@@ -55,7 +55,7 @@ def _mount(request: dict[str, Any], entered: namespaces.Namespaces) -> None:
 
 def _spec(request: dict[str, Any], *, single_id: bool, pid_namespace: bool) -> RunSpec:
     mounts = [
-        Mount(
+        RootMount(
             target=PurePosixPath(mount["target"]),
             source=Path(mount["source"]) if mount["source"] else None,
             readonly=mount["readonly"],

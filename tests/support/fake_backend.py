@@ -12,21 +12,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from knarr.builder.roots.backend import Abilities, Command, LayerFiller, Process
+from knarr.builder.roots.backend import Abilities, LayerFiller, Process, StepCommand
 from knarr.builder.roots.namespace.plain_root import PlainRoot
 from knarr.errors import IsolationError, RunError
 from knarr.layers.entry import LayerItem
 from knarr.rootfs.inode import OWNER_XATTR
 from knarr.rootfs.mount_points import MountPoint
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.unpack import OwnerPolicy
+from knarr.rootfs.unpacking.unpack import OwnerPolicy
 
 PLAIN = Abilities(can_run=True, can_mount=False, single_id=True, overlay_userxattr=None, one_root=False)
 ONE_ROOT = Abilities(can_run=True, can_mount=False, single_id=True, overlay_userxattr=None, one_root=True)
 NO_RUN = Abilities(can_run=False, can_mount=False, single_id=True, overlay_userxattr=None, one_root=False)
 
 Step = Callable[[Path], None]
-Run = Callable[[Path, Command], None]
+Run = Callable[[Path, StepCommand], None]
 
 
 class FakeBackend:
@@ -45,7 +45,7 @@ class FakeBackend:
         self._numbers = count()
         self._holder: FakeRoot | None = None
         self._actions: list[Callable[[], None]] = []
-        self.ran: list[Command] = []
+        self.ran: list[StepCommand] = []
         self.events: list[str] = []
 
     @property
@@ -85,7 +85,7 @@ class FakeBackend:
         _record_owners(root.directory())
         return self._lend(root)
 
-    def run(self, root: Path, command: Command) -> None:
+    def run(self, root: Path, command: StepCommand) -> None:
         self.events.append("run")
         self.ran.append(command)
         if callable(self._steps):

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable
 
 from knarr.builder.roots.backend import LayerFiller, WriteLayer
-from knarr.layers.tar_read import TarReader
+from knarr.layers.tar.read import TarReader
 from support.image_layout import Member, tar_bytes
 
 

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from knarr.cli import build, index, warm
 from knarr.cli.command import Command
+from knarr.cli.commands import build, index, warm
 from knarr.cli.flags.refused import REFUSED
 
 

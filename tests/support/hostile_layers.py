@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from unit.layers.raw_tar import (
+from unit.layers.tar.raw_tar import (
     GNU,
     archive,
     base256,
@@ -17,7 +17,7 @@ from unit.layers.raw_tar import (
     raw_pax,
     symlink,
 )
-from unit.rootfs.test_unpack_attacks import CASES
+from unit.rootfs.unpacking.test_unpack_attacks import CASES
 
 VOLUMES = (b"workspace", b"cache", b"tmp", b"data", b"deep/er/volume")
 MOUNTED = (*VOLUMES, b"etc/app.conf", b"etc/resolv.conf", b"etc/hosts", b"etc/hostname")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from knarr.cli.command import Command
 from knarr.cli.flags.registries import RegistryFlags
-from knarr.cli.registries import open_client
+from knarr.cli.values.registries import open_client
 from knarr.oci.digest import Digest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from knarr.layers.entry import Entry, Kind, LayerItem
 from knarr.layers.paths import join
 from knarr.layers.spool import Spool
-from knarr.layers.tar_read import read_members
-from knarr.layers.tar_write import write_tar
+from knarr.layers.tar.read import read_members
+from knarr.layers.tar.write import write_tar
 from knarr.rootfs.inode import OWNER_XATTR
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.tree import Tree

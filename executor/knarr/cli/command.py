@@ -10,7 +10,7 @@ import typer
 
 from knarr.cli.flags.kinds import SWITCH_METAVAR, Switch
 from knarr.cli.flags.lists import LISTS
-from knarr.cli.grammar import LIST_END, Flag, Grammar
+from knarr.cli.values.grammar import LIST_END, Flag, Grammar
 from knarr.errors import UsageError
 
 Handler = Callable[..., int]

@@ -66,37 +66,37 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 
 def _build(arguments: Sequence[str]) -> int:
-    from knarr.cli.build import run_build  # typer takes a fifth of a second to load
+    from knarr.cli.commands.build import run_build  # typer takes a fifth of a second to load
 
     return run_build(arguments)
 
 
 def _check(arguments: Sequence[str]) -> int:
-    from knarr.cli.check import run_check
+    from knarr.cli.commands.check import run_check
 
     return run_check(arguments)
 
 
 def _push(arguments: Sequence[str]) -> int:
-    from knarr.cli.push import run_push
+    from knarr.cli.commands.push import run_push
 
     return run_push(arguments)
 
 
 def _index(arguments: Sequence[str]) -> int:
-    from knarr.cli.index import run_index
+    from knarr.cli.commands.index import run_index
 
     return run_index(arguments)
 
 
 def _warm(arguments: Sequence[str]) -> int:
-    from knarr.cli.warm import run_warm
+    from knarr.cli.commands.warm import run_warm
 
     return run_warm(arguments)
 
 
 def _login(arguments: Sequence[str]) -> int:
-    from knarr.cli.login import run_login
+    from knarr.cli.commands.login import run_login
 
     return run_login(arguments)
 

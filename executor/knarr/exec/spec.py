@@ -12,7 +12,7 @@ DEFAULT_HOSTNAME = "buildkitsandbox"
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
+class RootMount:
     """A mount for one step at `target` inside the root: a bind of the host path `source`, or a tmpfs.
 
     `source` is followed by the host's rules, so a path that an image or a context had a say in must be
@@ -28,7 +28,7 @@ class Mount:
 
 
 class WireMount(TypedDict):
-    """A `Mount` as plain values."""
+    """A `RootMount` as plain values."""
 
     target: str
     source: str | None
@@ -78,7 +78,7 @@ class RunSpec:
     hostname: str = DEFAULT_HOSTNAME
     resolv_conf: Path | None = None
     hosts: Path | None = None
-    extra_mounts: tuple[Mount, ...] = ()
+    extra_mounts: tuple[RootMount, ...] = ()
     network: Network = "default"
     single_id: bool = False
     pid_namespace: bool = True
@@ -114,7 +114,7 @@ def _optional(path: Path | None) -> str | None:
     return str(path) if path is not None else None
 
 
-def _wire_mount(mount: Mount) -> WireMount:
+def _wire_mount(mount: RootMount) -> WireMount:
     return WireMount(
         target=str(mount.target),
         source=_optional(mount.source),

@@ -9,7 +9,7 @@ from knarr.errors import CorruptError
 from knarr.layers.entry import NO_XATTRS, OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
 from knarr.layers.paths import join, name_of, parent_of, sort_key
 from knarr.layers.spool import Content, Spool, StoredContent
-from knarr.layers.tar_read import TarMember
+from knarr.layers.tar.read import TarMember
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from knarr.errors import CorruptError
-from knarr.layers.tar_read import TarMember
-from knarr.layers.tar_sparse import SparseMap
+from knarr.layers.tar.read import TarMember
+from knarr.layers.tar.sparse import SparseMap
 
 
 def stored_parts(size: int, sparse_map: SparseMap | None) -> SparseMap:

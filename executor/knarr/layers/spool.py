@@ -11,7 +11,7 @@ from typing import BinaryIO
 from knarr.errors import CorruptError
 from knarr.layers.sections import stored_parts
 from knarr.layers.source import ByteSource
-from knarr.layers.tar_sparse import SparseMap
+from knarr.layers.tar.sparse import SparseMap
 
 _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 64 * 1024

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from knarr.layers.compression import CompressionSettings, new_compressor
 from knarr.layers.entry import LayerItem
-from knarr.layers.tar_write import write_tar
+from knarr.layers.tar.write import write_tar
 
 _CHUNK_BYTES = 1024 * 1024
 _QUEUED_CHUNKS = 4

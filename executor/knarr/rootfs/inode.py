@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from knarr.errors import ContextError
 from knarr.layers.entry import NO_XATTRS, Entry, Kind, LayerItem
-from knarr.layers.tar_header import MAX_ID
+from knarr.layers.tar.header import MAX_ID
 
 OWNER_XATTR = "user.knarr.owner"
 """b"uid:gid": the owner of a file whose real one a user namespace with a single id could not set."""

@@ -13,8 +13,8 @@ from knarr.errors import ContextError, CorruptError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
 from knarr.layers.paths import name_of, parent_of
 from knarr.layers.spool import Spool, StoredContent
-from knarr.layers.tar_names import MAX_PATH_BYTES
-from knarr.layers.tar_read import TarMember
+from knarr.layers.tar.names import MAX_PATH_BYTES
+from knarr.layers.tar.read import TarMember
 from knarr.rootfs.tree import resolve_links
 
 

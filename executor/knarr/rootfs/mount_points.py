@@ -12,7 +12,7 @@ from knarr.layers.entry import Entry, Kind, LayerItem
 from knarr.layers.paths import clean, parent_of
 from knarr.rootfs.paths import open_parent
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.unpack_metadata import Losses, MetadataWriter, OwnerPolicy
+from knarr.rootfs.unpacking.metadata import Losses, MetadataWriter, OwnerPolicy
 
 _DIRECTORY = stat.S_IFDIR | 0o755
 _FILE = stat.S_IFREG | 0o644

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from knarr.cli.certificates import find_certificates
+from knarr.cli.values.certificates import find_certificates
 
 ONE = "-----BEGIN CERTIFICATE-----\nb25l\n-----END CERTIFICATE-----"
 TWO = "-----BEGIN CERTIFICATE-----\nMg==\n-----END CERTIFICATE-----"

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from knarr.builder.request.snapshot_rules import SnapshotRules
-from knarr.cli.compatibility import is_plan_printed, report_needless, snapshot_rules, work_directory
 from knarr.cli.flags.kinds import ON
 from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
+from knarr.cli.values.compatibility import is_plan_printed, report_needless, snapshot_rules, work_directory
 from knarr.errors import UsageError
 from knarr.progress import Note
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from knarr.cli.command import Command
-from knarr.cli.credentials import registry_credentials
 from knarr.cli.flags.registries import RegistryFlags
+from knarr.cli.values.credentials import registry_credentials
 from knarr.errors import AuthError
 from knarr.progress import Note
 from knarr.registry.auth.cloud_service import CloudService

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knarr.cli.grammar import Flag, Grammar, parse_bool, parse_map, parse_pair
+from knarr.cli.values.grammar import Flag, Grammar, parse_bool, parse_map, parse_pair
 from knarr.errors import UsageError
 
 GRAMMAR = Grammar.of(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.cli.secrets import read_credentials
+from knarr.cli.values.secrets import read_credentials
 from knarr.errors import UsageError
 
 

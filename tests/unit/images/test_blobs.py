@@ -9,7 +9,7 @@ from knarr.errors import CorruptError, RegistryError
 from knarr.images.blobs import Blobs
 from knarr.images.image import Layer
 from knarr.images.store import Store
-from knarr.layers.tar_read import read_members
+from knarr.layers.tar.read import read_members
 from knarr.oci.reference import Reference
 from support.trees import items_of
 from unit.images.conftest import Served

@@ -14,8 +14,8 @@ from knarr.images.squash import Squash
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Kind
 from knarr.layers.paths import join, name_of, parent_of
 from knarr.layers.spool import Spool
-from knarr.layers.tar_read import read_members
-from knarr.layers.tar_write import write_tar
+from knarr.layers.tar.read import read_members
+from knarr.layers.tar.write import write_tar
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.tree import Tree
 from support.trees import items_of, layer_tree, parse_line, show_items, show_tree, with_items

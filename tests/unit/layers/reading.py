@@ -3,7 +3,7 @@
 import io
 
 from knarr.layers.entry import Entry
-from knarr.layers.tar_read import TarReader
+from knarr.layers.tar.read import TarReader
 
 
 def entries(data: bytes, *, whiteouts: bool = True) -> list[Entry]:

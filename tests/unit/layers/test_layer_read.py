@@ -9,8 +9,8 @@ import pytest
 
 from knarr.errors import CorruptError
 from knarr.layers.read import LayerReader, open_layer
-from knarr.layers.tar_read import TarReader
-from unit.layers.raw_tar import archive, file
+from knarr.layers.tar.read import TarReader
+from unit.layers.tar.raw_tar import archive, file
 
 NOISE = random.Random(3).randbytes(9_000_000)
 PLAIN = archive(file(b"a", NOISE), file(b"b", b"x"))

@@ -14,7 +14,7 @@ from knarr.errors import ContextError
 from knarr.layers.entry import Kind
 from knarr.layers.paths import clean, sort_key
 from knarr.linux import syscalls
-from knarr.rootfs.copy import CopyRequest, plan_copy
+from knarr.rootfs.copying.copy import CopyRequest, plan_copy
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.tree import EmptyTree, Tree, read_bounded
 from support.trees import show_tree, write_tree

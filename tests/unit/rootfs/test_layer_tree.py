@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, assume, given, reject, settings, strategies
 from knarr.errors import ContextError, CorruptError
 from knarr.layers.entry import Entry, Kind, LayerItem
 from knarr.layers.spool import Spool
-from knarr.layers.tar_read import TarMember, TarReader
-from knarr.layers.tar_write import write_tar
+from knarr.layers.tar.read import TarMember, TarReader
+from knarr.layers.tar.write import write_tar
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.layer_tree import LayerTree
-from knarr.rootfs.unpack import OwnerPolicy, apply_layer
+from knarr.rootfs.unpacking.unpack import OwnerPolicy, apply_layer
 from support.trees import items_of, layer_tree, show_tree, with_items
 
 

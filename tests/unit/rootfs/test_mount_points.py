@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from knarr.errors import DockerfileError
+from knarr.rootfs.changes.scan import Scan, changes
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.mount_points import MountPoint, make_mount_point_layer, missing_mount_point, mount_points_in
-from knarr.rootfs.scan import Scan, changes
 
 DIRECTORY, FILE = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644
 

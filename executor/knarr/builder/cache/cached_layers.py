@@ -6,7 +6,7 @@ from knarr.builder.cache.layer_cache import LayerCache
 from knarr.errors import CorruptError, RegistryError
 from knarr.images.blobs import Blobs
 from knarr.images.image import Layer
-from knarr.layers.tar_read import read_members
+from knarr.layers.tar.read import read_members
 from knarr.oci.digest import Digest
 
 

@@ -11,7 +11,7 @@ from knarr.builder.cache.state import CacheState
 from knarr.builder.plan.steps import FilesInput, Inputs, LayerStep, Origin, Part, RemoteInput
 from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.dockerfile.stages.stages import ScratchReference, StageReference
-from knarr.rootfs.copy import CopyRequest, plan_copy
+from knarr.rootfs.copying.copy import CopyRequest, plan_copy
 from knarr.rootfs.tree import EmptyTree, Tree
 
 

@@ -9,8 +9,8 @@ from knarr.errors import ContextError, IsolationError
 from knarr.exec.abilities import Abilities
 from knarr.linux.overlay import copy_root_metadata, mount_overlay, unmount
 from knarr.linux.pin import pin
+from knarr.rootfs.copying.write_tree import write_tree
 from knarr.rootfs.dir_tree import DirTree
-from knarr.rootfs.write_tree import write_tree
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 

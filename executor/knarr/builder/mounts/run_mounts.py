@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from knarr.builder.mounts.bind_mounts import BindSources
 from knarr.builder.mounts.cache_mounts import CacheMounts
 from knarr.builder.mounts.secret_files import SecretFiles
-from knarr.builder.request.credentials import Credentials
+from knarr.builder.request.credentials import BuildSecrets
 from knarr.dockerfile.language.mount import Mount, MountType
 from knarr.errors import ContextError, DockerfileError, IsolationError
 from knarr.exec import spec
@@ -31,7 +31,7 @@ _AGENT_VARIABLE = "SSH_AUTH_SOCK"
 class StepMounts:
     """What a step is run with: mounts in the order to make them, mount points to make, variables."""
 
-    mounts: tuple[spec.Mount, ...] = ()
+    mounts: tuple[spec.RootMount, ...] = ()
     mount_points: tuple[MountPoint, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ class MountProviders:
     """What the mounts of a build come from."""
 
     caches: CacheMounts
-    credentials: Credentials
+    credentials: BuildSecrets
     locate: Callable[[Mount], tuple[Path, str]]
     """A directory on disk with a path in it: where the source of a bind or a new cache lies."""
     work_dir: Path
@@ -109,7 +109,7 @@ class _Preparation:
         self._open_caches([mount for mount in mounts if mount.type is MountType.CACHE])
         contents = [content for mount in mounts if (content := _PREPARE[mount.type](self, mount)) is not None]
         contents.sort(key=lambda content: sort_key(content.target))  # a mount before those on top of it
-        made: list[spec.Mount] = []
+        made: list[spec.RootMount] = []
         mount_points: dict[MountPoint, None] = {}
         taken: list[str] = []
         for content in contents:
@@ -122,7 +122,7 @@ class _Preparation:
                 mount_points.update(dict.fromkeys(points))
             taken.append(resolved)
             made.append(
-                spec.Mount(
+                spec.RootMount(
                     target=PurePosixPath(content.target),
                     source=content.source,
                     readonly=content.readonly,

@@ -25,8 +25,8 @@ from knarr.dockerfile.language.remote_sources import (
     without_credentials,
 )
 from knarr.errors import DockerfileError
-from knarr.rootfs.chmod import ModeChange
-from knarr.rootfs.copy import CopyRequest, InlineFile, join_dest
+from knarr.rootfs.copying.chmod import ModeChange
+from knarr.rootfs.copying.copy import CopyRequest, InlineFile, join_dest
 
 
 def plan_copy_step(state: StageState, copy: Copy) -> LayerStep:

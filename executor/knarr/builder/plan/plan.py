@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from knarr.builder.plan.steps import Step
 from knarr.dockerfile.language.instructions import From
-from knarr.dockerfile.stages.stages import Reference
+from knarr.dockerfile.stages.stages import FromReference
 from knarr.images.image import Image, Layer
 from knarr.oci.image_config import ImageConfig
 
@@ -51,7 +51,7 @@ class Plan:
 
     stages: Mapping[int, StagePlan]
     targets: tuple[int, ...]
-    images: Mapping[Reference, Image]
+    images: Mapping[FromReference, Image]
     labels: tuple[tuple[str, str], ...]
     created_s: int
     """The time of config, history, files without a time of their own: seconds since 1970."""

@@ -16,9 +16,9 @@ from knarr.dockerfile.language.parser import Dockerfile, Stage, parse_onbuild
 from knarr.dockerfile.language.scope import Scope, global_scope
 from knarr.dockerfile.stages.stages import (
     ContextReference,
+    FromReference,
     ImageReference,
     PlannedStage,
-    Reference,
     StageReference,
     plan_stages,
     resolve_target,
@@ -153,9 +153,9 @@ def _triggers(dockerfile: Dockerfile, planned: PlannedStage, image: Image | None
 
 def _source_images(
     needed: Iterable[PlannedStage], platform: Platform, images: ImageLookup
-) -> dict[Reference, Image]:
+) -> dict[FromReference, Image]:
     """The images that COPY --from and mounts name."""
-    found: dict[Reference, Image] = {}
+    found: dict[FromReference, Image] = {}
     for planned in needed:
         for reference in planned.references:
             if isinstance(reference, ImageReference) and reference not in found:

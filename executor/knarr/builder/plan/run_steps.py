@@ -16,7 +16,7 @@ from knarr.dockerfile.language.run_script import run_script
 from knarr.dockerfile.language.scope import PROXY_ARGS
 from knarr.errors import DockerfileError
 from knarr.exec.spec import Network
-from knarr.rootfs.copy import CopyRequest
+from knarr.rootfs.copying.copy import CopyRequest
 
 _NETWORKS: Mapping[str, Network] = MappingProxyType({"default": "default", "host": "host", "none": "none"})
 _AGENT_VARIABLE = "SSH_AUTH_SOCK"

@@ -12,10 +12,10 @@ from knarr.dockerfile.language.instructions import Instruction
 from knarr.dockerfile.language.parser import Dockerfile
 from knarr.dockerfile.language.scope import Scope
 from knarr.dockerfile.language.substitute import substitute
-from knarr.dockerfile.stages.stages import Reference, resolve_from
+from knarr.dockerfile.stages.stages import FromReference, resolve_from
 from knarr.images.image import Image
 from knarr.oci.image_config import History, ImageConfig
-from knarr.rootfs.copy import CopyRequest
+from knarr.rootfs.copying.copy import CopyRequest
 
 _AnyInstruction = TypeVar("_AnyInstruction", bound=Instruction)
 
@@ -29,7 +29,7 @@ class Surroundings:
     global_args: Mapping[str, str]
     contexts: frozenset[str]
     """Names of the named contexts."""
-    images: Mapping[Reference, Image]
+    images: Mapping[FromReference, Image]
     """What COPY and mounts name, where that is an image."""
     created_s: int
 

@@ -9,13 +9,13 @@ from knarr.dockerfile.language.instructions import Instruction
 from knarr.dockerfile.language.mount import Mount
 from knarr.dockerfile.language.remote_sources import GitSource, HttpSource, without_credentials
 from knarr.dockerfile.language.run_script import RunScript
-from knarr.dockerfile.stages.stages import Reference, StageReference
+from knarr.dockerfile.stages.stages import FromReference, StageReference
 from knarr.exec.spec import Network
 from knarr.images.image import Image
 from knarr.oci.image_config import ImageConfig
-from knarr.rootfs.copy import CopyRequest
+from knarr.rootfs.copying.copy import CopyRequest
 
-Origin = Reference | None
+Origin = FromReference | None
 """Where files come from; None is the build context."""
 
 Part = str | bytes

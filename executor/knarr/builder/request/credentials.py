@@ -9,7 +9,7 @@ from knarr.errors import DockerfileError
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class BuildSecrets:
     """What `--secret` and `--ssh` gave; never shown."""
 
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from knarr.builder.request.cache_settings import CacheSettings
 from knarr.builder.request.contexts import ContextKey, ImageContext, NamedContext
-from knarr.builder.request.credentials import Credentials
+from knarr.builder.request.credentials import BuildSecrets
 from knarr.builder.request.git_program import GitProgram
 from knarr.builder.request.output_files import OutputFile
 from knarr.builder.request.snapshot_rules import SnapshotRules
@@ -79,7 +79,7 @@ class BuildRequest:
     force: bool = False
     """Whether to build in place in a container that is no image of ours."""
     contexts: Mapping[ContextKey, NamedContext] = field(default_factory=dict)
-    credentials: Credentials = field(default_factory=Credentials)
+    credentials: BuildSecrets = field(default_factory=BuildSecrets)
     """What RUN steps may be given."""
     mount_cache_dir: Path | None = None
     """Where cache mounts are kept for later builds; None keeps them for this build alone."""

@@ -7,14 +7,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from knarr.exec.abilities import Abilities
-from knarr.exec.spec import Mount, Network
+from knarr.exec.spec import Network, RootMount
 from knarr.layers.entry import LayerItem
-from knarr.layers.tar_read import TarReader
+from knarr.layers.tar.read import TarReader
 from knarr.rootfs.mount_points import MountPoint
 from knarr.rootfs.tree import Tree
 from knarr.rootfs.users import UserSpec
 
-__all__ = ["Abilities", "Backend", "Command", "DirectoryRoot", "LayerFiller", "Process", "WriteLayer"]
+__all__ = ["Abilities", "Backend", "DirectoryRoot", "LayerFiller", "Process", "StepCommand", "WriteLayer"]
 
 Process = Callable[[Path], None]
 """Runs something in the root file system at a path."""
@@ -25,7 +25,7 @@ LayerFiller = Callable[[WriteLayer], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class StepCommand:
     """What a RUN step executes, as whom, where."""
 
     argv: tuple[str, ...]
@@ -33,7 +33,7 @@ class Command:
     working_dir: str
     user: UserSpec
     network: Network = "default"
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[RootMount, ...] = ()
 
 
 class DirectoryRoot(Protocol):
@@ -107,7 +107,7 @@ class Backend(Protocol):
         """
         ...
 
-    def run(self, root: Path, command: Command) -> None:
+    def run(self, root: Path, command: StepCommand) -> None:
         """Run a command in a root file system; its output goes to stderr, unaltered.
 
         Raises RunError where it fails, IsolationError where it can't be run here.

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from knarr.builder.roots.backend import Command, DirectoryRoot, LayerFiller
+from knarr.builder.roots.backend import DirectoryRoot, LayerFiller, StepCommand
 from knarr.errors import IsolationError
 from knarr.exec.abilities import Abilities
 
@@ -47,7 +47,7 @@ class NoBackend:
         """Raises IsolationError: nothing that needs a directory can be done."""
         self.require()
 
-    def run(self, root: Path, command: Command) -> None:
+    def run(self, root: Path, command: StepCommand) -> None:
         """Raises IsolationError."""
         self.require()
 

@@ -12,15 +12,15 @@ from knarr.images.image import Layer
 from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
 from knarr.layers.paths import clean, name_of
 from knarr.layers.spool import Spool
-from knarr.layers.tar_read import TarReader, read_members
+from knarr.layers.tar.read import TarReader, read_members
 from knarr.oci.digest import Digest
 from knarr.progress import Phase
-from knarr.rootfs.copy_sources import missing_source
+from knarr.rootfs.copying.sources import missing_source
+from knarr.rootfs.copying.write_tree import write_tree
+from knarr.rootfs.layer_draft import deletion_marker
 from knarr.rootfs.layer_tree import LayerTree
 from knarr.rootfs.mount_points import MountPoint
-from knarr.rootfs.plan import deletion_marker
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.write_tree import write_tree
 
 _ALL_CHANGES = SnapshotRules()
 

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path, PurePosixPath
 
-from knarr.builder.roots.backend import Command
+from knarr.builder.roots.backend import StepCommand
 from knarr.errors import RunError
 from knarr.exec import launch
 from knarr.exec.spec import RunSpec
@@ -13,7 +13,7 @@ from knarr.rootfs.paths import make_directories
 _STDERR = 2
 
 
-def run_spec(root: Path, command: Command) -> RunSpec:
+def run_spec(root: Path, command: StepCommand) -> RunSpec:
     """What a step is started with in every isolation."""
     return RunSpec(
         root=root,

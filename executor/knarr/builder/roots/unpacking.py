@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from knarr.builder.roots.backend import LayerFiller
-from knarr.layers.tar_read import TarReader
-from knarr.rootfs.protection import Protection
-from knarr.rootfs.unpack import Loss, OwnerPolicy, apply_layer
+from knarr.layers.tar.read import TarReader
+from knarr.rootfs.unpacking.protection import Protection
+from knarr.rootfs.unpacking.unpack import Loss, OwnerPolicy, apply_layer
 
 OnLosses = Callable[[Sequence[Loss]], None]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from knarr.builder.mounts.run_mounts import MountedStep, MountProviders, step_mounts
 from knarr.builder.plan.steps import AddStep, CopyStep, LayerStep, Origin, RunStep, Step, WorkdirStep
-from knarr.builder.roots.backend import Command
+from knarr.builder.roots.backend import StepCommand
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.tools import Tools
 from knarr.builder.sources.add_sources import AddSources
@@ -19,8 +19,8 @@ from knarr.dockerfile.language.run_script import SCRIPT_DIRECTORY, ScriptFile
 from knarr.exec import spec
 from knarr.images.image import Layer
 from knarr.progress import Note
-from knarr.rootfs.copy import plan_copy
-from knarr.rootfs.plan import Owner, plan_workdir
+from knarr.rootfs.copying.copy import plan_copy
+from knarr.rootfs.layer_draft import Owner, plan_workdir
 from knarr.rootfs.users import UserSpec, read_user_databases, resolve_chown, resolve_user
 
 
@@ -82,7 +82,7 @@ def _run(work: StepWork, step: RunStep) -> Layer:
     with step_mounts(mounted, providers) as prepared:
         user = resolve_user(step.user, *read_user_databases(work.root.tree()))
         script = step.script.file
-        command = Command(
+        command = StepCommand(
             argv=step.script.argv,
             env={**_environment(step, user), **prepared.env},
             working_dir=step.working_dir,
@@ -119,8 +119,8 @@ def _owner(work: StepWork, chown: str | None) -> Owner | None:
     return Owner(owner.uid, owner.gid)
 
 
-def _script_mount(work: StepWork, file: ScriptFile) -> spec.Mount:
+def _script_mount(work: StepWork, file: ScriptFile) -> spec.RootMount:
     path = work.tools.work_dir / f"script{work.step.id.replace('/', '-')}"
     path.write_bytes(file.text.encode("utf-8", "surrogateescape"))
     os.chmod(path, 0o755)
-    return spec.Mount(target=PurePosixPath(SCRIPT_DIRECTORY, file.name), source=path, readonly=True)
+    return spec.RootMount(target=PurePosixPath(SCRIPT_DIRECTORY, file.name), source=path, readonly=True)

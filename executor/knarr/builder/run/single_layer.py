@@ -4,7 +4,7 @@ from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.tools import Tools
 from knarr.images.image import Image
 from knarr.images.squash import Squash
-from knarr.layers.tar_read import read_members
+from knarr.layers.tar.read import read_members
 
 
 def as_single_layer(image: Image, kept: int, tools: Tools) -> Image:

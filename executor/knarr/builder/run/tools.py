@@ -12,12 +12,12 @@ from knarr.builder.cache.open import open_cache
 from knarr.builder.cache.step_cache import StepCache
 from knarr.builder.mounts.cache_mounts import CacheMounts
 from knarr.builder.plan.source import DockerfileSource
-from knarr.builder.request.credentials import Credentials
+from knarr.builder.request.credentials import BuildSecrets
 from knarr.builder.request.git_program import GitProgram
 from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.builder.request.snapshot_rules import SnapshotRules
 from knarr.builder.roots.backend import Backend
-from knarr.builder.sources.image_lookup import Lookup
+from knarr.builder.sources.image_lookup import NamedImages
 from knarr.builder.sources.local_source import LocalSource
 from knarr.builder.sources.remote import RemoteSources
 from knarr.builder.sources.remote_auth import RemoteAuth
@@ -46,7 +46,7 @@ class Tools:
 
     backend: Backend
     blobs: Blobs
-    lookup: Lookup
+    lookup: NamedImages
     directories: Directories
     remotes: RemoteSources
     cache_mounts: CacheMounts
@@ -55,7 +55,7 @@ class Tools:
     client: Client
     reporter: Reporter
     outputs: Outputs
-    credentials: Credentials
+    credentials: BuildSecrets
     snapshots: SnapshotRules
     work_dir: Path
 
@@ -84,7 +84,7 @@ def open_tools(
         blobs = Blobs(store, client, rules, local_bases=local_bases)
         exits.callback(blobs.close)
         bases = BaseImages(client, reporter, local_bases)
-        lookup = Lookup(request.contexts, request.platform, bases, blobs, work_dir / "contexts")
+        lookup = NamedImages(request.contexts, request.platform, bases, blobs, work_dir / "contexts")
         context = LocalSource(request.context, source.ignore, work_dir / "context", keeps_owners=True)
         directories = Directories(context, lookup, work_dir / "scratch")
         exits.callback(directories.close)

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from knarr.errors import ContextError
 from knarr.layers.compression import open_decompressed
-from knarr.layers.tar_read import TarReader
-from knarr.rootfs.unpack import OwnerPolicy, apply_layer
+from knarr.layers.tar.read import TarReader
+from knarr.rootfs.unpacking.unpack import OwnerPolicy, apply_layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from knarr.images.image import Image
 from knarr.images.layout import read_layout_image
 from knarr.oci.image_config import History, ImageConfig
 from knarr.oci.platform import Platform
-from knarr.rootfs.copy import CopyRequest, plan_copy
+from knarr.rootfs.copying.copy import CopyRequest, plan_copy
 from knarr.rootfs.tree import EmptyTree
 
 
-class Lookup:
+class NamedImages:
     """Images of registries and named contexts, each opened when something asks for it, once a build.
 
     `place` is a directory of their own, not made yet.

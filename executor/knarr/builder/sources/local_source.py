@@ -10,10 +10,10 @@ from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry
 from knarr.layers.paths import clean
-from knarr.rootfs.copy_sources import missing_source
+from knarr.rootfs.copying.sources import missing_source
+from knarr.rootfs.copying.write_tree import write_tree
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.write_tree import write_tree
 
 
 class LocalSource:

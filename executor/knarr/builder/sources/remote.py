@@ -18,7 +18,7 @@ from knarr.layers.spool import open_file
 from knarr.oci.digest import Digest
 from knarr.registry.client import Client
 from knarr.registry.transfer.download import MAX_DOWNLOAD_BYTES, download
-from knarr.rootfs.copy import InlineFile, Source, TreeSource
+from knarr.rootfs.copying.copy import CopySource, InlineFile, TreeSource
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.paths import discard_tree
 
@@ -51,7 +51,7 @@ class RemoteSources:
         """
         with ExitStack() as exits:
             place: Path | None = None
-            taken: list[Source] = []
+            taken: list[CopySource] = []
             contents: list[str] = []
             for number, source in enumerate(sources):
                 if isinstance(source, str):
@@ -67,7 +67,7 @@ class RemoteSources:
 
     def _fetch(
         self, source: HttpSource | GitSource, path: Path, created_ns: int, exits: ExitStack, *, unpack: bool
-    ) -> tuple[Source, str]:
+    ) -> tuple[CopySource, str]:
         if isinstance(source, HttpSource):
             return self._download(source, path, unpack=unpack)
         return self._check_out(source, path, created_ns, exits)
@@ -110,7 +110,7 @@ class RemoteSources:
 class FetchedSources:
     """The sources of one ADD, on this machine until they are closed."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[CopySource, ...]
     contents: tuple[str, ...]
     """What identifies the content of the remote ones, in their order: a digest, a commit."""
     close: Callable[[], None]

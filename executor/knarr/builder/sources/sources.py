@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from knarr.builder.plan.steps import Origin
-from knarr.builder.sources.image_lookup import Lookup
+from knarr.builder.sources.image_lookup import NamedImages
 from knarr.builder.sources.local_source import LocalSource
 from knarr.dockerfile.stages.stages import ContextReference, ScratchReference
 from knarr.rootfs.tree import EmptyTree, Tree
@@ -31,7 +31,7 @@ class Directories:
     `empty` is what a mount `from=scratch` shows: a directory, not made yet.
     """
 
-    def __init__(self, context: LocalSource, lookup: Lookup, empty: Path) -> None:
+    def __init__(self, context: LocalSource, lookup: NamedImages, empty: Path) -> None:
         self.context = context
         self._lookup = lookup
         self._nothing = _Nothing(empty)

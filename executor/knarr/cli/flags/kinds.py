@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import typer
 
-from knarr.cli.grammar import parse_bool
+from knarr.cli.values.grammar import parse_bool
 
 
 class Switch:

@@ -45,7 +45,7 @@ class ImageReference:
     name: str
 
 
-Reference = ScratchReference | StageReference | ContextReference | ImageReference
+FromReference = ScratchReference | StageReference | ContextReference | ImageReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class PlannedStage:
     """
 
     stage: Stage
-    base: Reference
+    base: FromReference
     platform: str | None
     triggers: tuple[Instruction, ...]
-    references: tuple[Reference, ...]
+    references: tuple[FromReference, ...]
     is_replaced: bool = False
     """Whether a named context stands in for the whole stage."""
 
@@ -116,7 +116,7 @@ def plan_stages(
 
 def resolve_from(
     dockerfile: Dockerfile, name: str, *, before: int, contexts: Collection[str] = (), numbered: bool
-) -> Reference:
+) -> FromReference:
     """What `COPY --from=name` (`numbered`) or a mount's `from=name` means in stage number `before`.
 
     Raises DockerfileError without a location.
@@ -177,7 +177,9 @@ def _replacement(stage: Stage, contexts: Collection[str]) -> PlannedStage | None
     return PlannedStage(stage, ContextReference(context), None, (), (), is_replaced=True)
 
 
-def _resolve_base(dockerfile: Dockerfile, image: str, before: int, contexts: Collection[str]) -> Reference:
+def _resolve_base(
+    dockerfile: Dockerfile, image: str, before: int, contexts: Collection[str]
+) -> FromReference:
     stage = _latest(dockerfile.stages[:before], image)
     if stage is not None:
         return StageReference(stage.index)
@@ -197,12 +199,12 @@ def _stage_triggers(dockerfile: Dockerfile, index: int, location: SourceLocation
 
 def references_of(
     dockerfile: Dockerfile, before: int, instructions: Iterable[Instruction], contexts: Collection[str]
-) -> tuple[Reference, ...]:
+) -> tuple[FromReference, ...]:
     """What COPY --from and mounts of some instructions of stage number `before` name, each once.
 
     Raises DockerfileError with the instruction's location.
     """
-    found: dict[Reference, None] = {}
+    found: dict[FromReference, None] = {}
     for instruction in instructions:
         numbered = isinstance(instruction, Copy)
         for name in _names(instruction):

@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol, cast
 from knarr.errors import CorruptError, UsageError
 from knarr.layers.compression import Compression, detect_compression
 from knarr.layers.entry import Entry, Kind
-from knarr.layers.tar_read import read_members
+from knarr.layers.tar.read import read_members
 
 _MAX_LINKS = 8
 

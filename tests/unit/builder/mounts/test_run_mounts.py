@@ -10,7 +10,7 @@ import pytest
 
 from knarr.builder.mounts.cache_mounts import CacheMounts
 from knarr.builder.mounts.run_mounts import MountedStep, MountProviders, StepMounts, step_mounts
-from knarr.builder.request.credentials import Credentials
+from knarr.builder.request.credentials import BuildSecrets
 from knarr.dockerfile.language.mount import Mount, parse_mount
 from knarr.errors import ContextError, DockerfileError
 from knarr.exec import spec
@@ -35,7 +35,7 @@ class Bench:
         self._root_fd = os.open(write_tree(place / "root", IMAGE), os.O_PATH)
         self._tree = DirTree(self._root_fd)
         self.asked: list[str | None] = []
-        self.credentials = Credentials({"token": b"hush"})
+        self.credentials = BuildSecrets({"token": b"hush"})
 
     def close(self) -> None:
         self._tree.close()
@@ -111,8 +111,8 @@ def test_what_lies_on_top_comes_later_and_needs_no_mount_point(bench: Bench) -> 
 def test_memory_looks_as_what_it_covers(bench: Bench) -> None:
     prepared = bench.prepared("type=tmpfs,target=/tmp,size=1k", "type=tmpfs,target=/new")
     assert prepared.mounts == (
-        spec.Mount(PurePosixPath("/new"), None, readonly=False),
-        spec.Mount(PurePosixPath("/tmp"), None, readonly=False, options=("size=1024", "mode=1777")),
+        spec.RootMount(PurePosixPath("/new"), None, readonly=False),
+        spec.RootMount(PurePosixPath("/tmp"), None, readonly=False, options=("size=1024", "mode=1777")),
     )
 
 
@@ -173,7 +173,7 @@ def test_an_agent_is_a_socket_with_its_variable(bench: Bench, has_agent_variable
         descriptor = os.open(bench.place, os.O_PATH)
         agent.bind(f"/proc/self/fd/{descriptor}/agent")
         os.close(descriptor)
-        bench.credentials = Credentials(agents={"default": path})
+        bench.credentials = BuildSecrets(agents={"default": path})
         step = bench.step("type=ssh", has_agent_variable=has_agent_variable)
         with step_mounts(step, bench.providers()) as prepared:
             (mount,) = prepared.mounts

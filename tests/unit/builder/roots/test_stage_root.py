@@ -14,7 +14,7 @@ from knarr.exec.abilities import Abilities
 from knarr.images.blobs import Blobs
 from knarr.images.image import Layer
 from knarr.images.store import Store
-from knarr.layers.tar_read import TarReader
+from knarr.layers.tar.read import TarReader
 from knarr.progress import Event, Phase
 from knarr.registry.client import Client
 from support.fake_backend import ONE_ROOT, PLAIN, FakeBackend

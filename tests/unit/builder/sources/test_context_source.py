@@ -11,8 +11,8 @@ import zstandard
 
 from knarr.builder.sources.context_source import ContextSource
 from knarr.errors import ContextError, CorruptError
-from unit.layers.raw_tar import archive, directory, file, hardlink, symlink
-from unit.rootfs.test_unpack_attacks import WAYS_OUT, WRITES
+from unit.layers.tar.raw_tar import archive, directory, file, hardlink, symlink
+from unit.rootfs.unpacking.test_unpack_attacks import WAYS_OUT, WRITES
 
 MEMBERS = directory(b"app") + file(b"app/Dockerfile", b"FROM scratch\n") + file(b"app/.wh.kept", b"k")
 COMPRESSED: dict[str, Callable[[bytes], bytes]] = {

@@ -5,9 +5,9 @@ import pytest
 from knarr.dockerfile.language.parser import parse, parse_onbuild
 from knarr.dockerfile.stages.stages import (
     ContextReference,
+    FromReference,
     ImageReference,
     PlannedStage,
-    Reference,
     ScratchReference,
     StageReference,
     plan_stages,
@@ -72,7 +72,7 @@ def test_unknown_target(target: str, hint: str) -> None:
         ("FROM a:$TAG", [0], ImageReference("a:1"), []),
     ],
 )
-def test_plan(text: str, indexes: list[int], base: Reference, references: list[Reference]) -> None:
+def test_plan(text: str, indexes: list[int], base: FromReference, references: list[FromReference]) -> None:
     planned = plan(text, env={"TAG": "1"})
     assert [stage.stage.index for stage in planned] == indexes
     assert planned[-1].base == base

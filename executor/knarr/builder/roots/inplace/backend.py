@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from knarr.builder.roots.backend import Command, LayerFiller
+from knarr.builder.roots.backend import LayerFiller, StepCommand
 from knarr.builder.roots.inplace.container import Container
 from knarr.builder.roots.inplace.root import ImageFiles, InplaceRoot
 from knarr.builder.roots.step_process import launch_step, run_spec
@@ -68,7 +68,7 @@ class InplaceBackend:
         image.write(layers)
         return self._lend(image)
 
-    def run(self, root: Path, command: Command) -> None:
+    def run(self, root: Path, command: StepCommand) -> None:
         """Run a command in the root directory, for the stage that has it. Raises RunError, IsolationError."""
         if command.network == "none":
             raise IsolationError(

@@ -12,7 +12,7 @@ from knarr.errors import IsolationError, KnarrError
 from knarr.layers.paths import is_within
 from knarr.linux.mounts import read_mount_points
 from knarr.progress import Note, Reporter
-from knarr.rootfs.protection import Protection
+from knarr.rootfs.unpacking.protection import Protection
 
 _OWN_FILES = ("proc", "sys", "dev", "etc/resolv.conf", "etc/hosts", "etc/hostname")
 """Every container has its own, and no image's are expected there."""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from knarr.builder.roots.inplace.own_files import open_root, resolve_inside
 from knarr.errors import IsolationError
-from knarr.exec.spec import Mount
+from knarr.exec.spec import RootMount
 from knarr.layers.paths import name_of, parent_of
 from knarr.linux.mounts import read_mount_points
+from knarr.rootfs.copying.write_tree import write_tree
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.paths import remove_tree, resolve_directory
-from knarr.rootfs.protection import Protection
-from knarr.rootfs.write_tree import write_tree
+from knarr.rootfs.unpacking.protection import Protection
 
 _TMPFS_MODE = 0o1777
 _DEVICES = "dev/"
@@ -24,7 +24,7 @@ _ELSEWHERE = "mount it somewhere else, or use --isolation=namespace"
 
 @contextmanager
 def moved_in(
-    root: Path, mounts: Sequence[Mount], protection: Protection, aside: Path
+    root: Path, mounts: Sequence[RootMount], protection: Protection, aside: Path
 ) -> Iterator[frozenset[str]]:
     """Have the sources at their targets until the block ends, then everything where it was.
 
@@ -51,7 +51,7 @@ def moved_in(
 class _Place:
     """One target."""
 
-    def __init__(self, root: Path, mount: Mount, protection: Protection, aside: Path) -> None:
+    def __init__(self, root: Path, mount: RootMount, protection: Protection, aside: Path) -> None:
         self._mount = mount
         self._protection = protection
         self._root = root

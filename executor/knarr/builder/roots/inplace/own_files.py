@@ -11,13 +11,13 @@ from typing import BinaryIO
 from knarr.errors import KnarrError, OutputError
 from knarr.layers.paths import clean
 from knarr.layers.read import open_layer
-from knarr.layers.tar_read import TarReader
+from knarr.layers.tar.read import TarReader
 from knarr.layers.write import write_layer
+from knarr.rootfs.changes.scan import Scan, changes
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.paths import IMPLICIT_MODE, clear_directory
-from knarr.rootfs.protection import Protection
-from knarr.rootfs.scan import Scan, changes
-from knarr.rootfs.unpack import OwnerPolicy, apply_layer
+from knarr.rootfs.unpacking.protection import Protection
+from knarr.rootfs.unpacking.unpack import OwnerPolicy, apply_layer
 
 _NOTHING = Scan({}, {}, {})
 

@@ -13,15 +13,15 @@ from knarr.builder.roots.inplace.mounts import moved_in
 from knarr.builder.roots.inplace.working_directory import working_in
 from knarr.builder.roots.step_process import make_working_directory
 from knarr.builder.roots.unpacking import unpack_layers
-from knarr.exec.spec import Mount
+from knarr.exec.spec import RootMount
 from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
 from knarr.layers.paths import is_within, join, name_of
+from knarr.rootfs.changes.scan import Scan, changes
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.mount_points import MountPoint, mount_points_in
-from knarr.rootfs.protection import Protection
-from knarr.rootfs.scan import Scan, changes
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.unpack import PROTECTED, Loss, OwnerPolicy
+from knarr.rootfs.unpacking.protection import Protection
+from knarr.rootfs.unpacking.unpack import PROTECTED, Loss, OwnerPolicy
 
 OnHidden = Callable[[str, str], None]
 """Gets a protected place with the path of a file that it keeps out."""
@@ -90,7 +90,7 @@ class ImageFiles:
         return items
 
     @contextmanager
-    def step(self, working_dir: str, mounts: Sequence[Mount], aside: Path) -> Iterator[frozenset[str]]:
+    def step(self, working_dir: str, mounts: Sequence[RootMount], aside: Path) -> Iterator[frozenset[str]]:
         """A step has its working directory and its mounts; the paths that these cover are what comes.
 
         `aside` is for what must be out of the way. Raises IsolationError.
@@ -160,7 +160,7 @@ class InplaceRoot:
         return items
 
     @contextmanager
-    def step(self, working_dir: str, mounts: Sequence[Mount], aside: Path) -> Iterator[None]:
+    def step(self, working_dir: str, mounts: Sequence[RootMount], aside: Path) -> Iterator[None]:
         """What a process that `run` has started needs around it; see `ImageFiles.step`."""
         with self._image.step(working_dir, mounts, aside) as self._covered:
             yield

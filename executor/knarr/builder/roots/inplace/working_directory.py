@@ -8,8 +8,8 @@ from knarr.builder.roots.inplace.container import is_own
 from knarr.builder.roots.inplace.own_files import open_root, resolve_inside
 from knarr.errors import IsolationError
 from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
-from knarr.rootfs.protection import Protection
-from knarr.rootfs.scan import Scan, changes
+from knarr.rootfs.changes.scan import Scan, changes
+from knarr.rootfs.unpacking.protection import Protection
 
 _MOST_NAMES = 3
 

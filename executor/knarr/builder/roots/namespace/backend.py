@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from knarr.builder.roots.backend import Command, DirectoryRoot, LayerFiller
+from knarr.builder.roots.backend import DirectoryRoot, LayerFiller, StepCommand
 from knarr.builder.roots.namespace.overlay_root import OverlayRoot
 from knarr.builder.roots.namespace.plain_root import PlainRoot
 from knarr.builder.roots.step_process import launch_step, make_working_directory, run_spec
@@ -15,7 +15,7 @@ from knarr.exec.abilities import Abilities
 from knarr.exec.namespaces import enter
 from knarr.exec.probe import probe_overlay
 from knarr.exec.spec import DEFAULT_HOSTNAME
-from knarr.rootfs.unpack import OwnerPolicy
+from knarr.rootfs.unpacking.unpack import OwnerPolicy
 
 
 class NamespaceBackend:
@@ -57,7 +57,7 @@ class NamespaceBackend:
             )
         return OverlayRoot.extract(place, layers, owner_policy=self._owner_policy, userxattr=userxattr)
 
-    def run(self, root: Path, command: Command) -> None:
+    def run(self, root: Path, command: StepCommand) -> None:
         """Run a command with `root` as its root directory. Raises RunError, IsolationError."""
         make_working_directory(root, command.working_dir)
         launch_step(

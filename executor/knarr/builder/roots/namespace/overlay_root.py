@@ -9,6 +9,7 @@ from knarr.builder.roots.backend import LayerFiller, Process
 from knarr.builder.roots.unpacking import unpack_layers
 from knarr.layers.entry import LayerItem
 from knarr.linux.overlay import copy_root_metadata, mount_overlay, unmount
+from knarr.rootfs.changes.overlay_diff import diff_upper
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.mount_points import (
     MountPoint,
@@ -16,9 +17,8 @@ from knarr.rootfs.mount_points import (
     make_mount_point_layer,
     without_mount_points,
 )
-from knarr.rootfs.overlay_diff import diff_upper
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.unpack import OwnerPolicy
+from knarr.rootfs.unpacking.unpack import OwnerPolicy
 
 
 class OverlayRoot:

@@ -7,11 +7,11 @@ from pathlib import Path
 from knarr.builder.roots.backend import LayerFiller, Process
 from knarr.builder.roots.unpacking import unpack_layers
 from knarr.layers.entry import LayerItem
+from knarr.rootfs.changes.scan import Scan, changes
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.mount_points import MountPoint, mount_points_in
-from knarr.rootfs.scan import Scan, changes
 from knarr.rootfs.tree import Tree
-from knarr.rootfs.unpack import OwnerPolicy
+from knarr.rootfs.unpacking.unpack import OwnerPolicy
 
 
 class PlainRoot:

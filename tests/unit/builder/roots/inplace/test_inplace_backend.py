@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from knarr.builder.roots.backend import Command, WriteLayer
+from knarr.builder.roots.backend import StepCommand, WriteLayer
 from knarr.builder.roots.inplace import own_files
 from knarr.builder.roots.inplace.backend import InplaceBackend
 from knarr.builder.roots.inplace.root import InplaceRoot
 from knarr.errors import IsolationError
-from knarr.exec.spec import Mount
+from knarr.exec.spec import RootMount
 from knarr.layers.entry import LayerItem
 from knarr.progress import Event, Note
 from knarr.rootfs.users import UserSpec
@@ -318,8 +318,8 @@ def test_what_a_step_mounts_is_no_change(container: Container) -> None:
     source = container.root / "work/source"
     source.mkdir()
     (container.root / "work/secret").write_text("hush")
-    directory = Mount(PurePosixPath("/tmp"), source)
-    file = Mount(PurePosixPath("/etc/passwd"), container.root / "work/secret")
+    directory = RootMount(PurePosixPath("/tmp"), source)
+    file = RootMount(PurePosixPath("/etc/passwd"), container.root / "work/secret")
 
     def process(at: Path) -> None:
         with root.step("/", (directory, file), at / "work/aside"):
@@ -335,7 +335,7 @@ def test_what_a_step_mounts_is_no_change(container: Container) -> None:
 def test_a_step_without_a_network_is_refused(container: Container) -> None:
     root = container.image("a")
     user = UserSpec(uid=0, gid=0, supplementary_gids=(), home="/root")
-    command = Command(("/a",), {}, "/", user, network="none")
+    command = StepCommand(("/a",), {}, "/", user, network="none")
     with pytest.raises(IsolationError, match="--network=none can't be run in place"):
         container.backend.run(root.directory(), command)
 

@@ -10,9 +10,9 @@ import pytest
 from knarr.builder.roots.inplace.container import Container
 from knarr.builder.roots.inplace.mounts import moved_in
 from knarr.errors import IsolationError
-from knarr.exec.spec import Mount
+from knarr.exec.spec import RootMount
 from knarr.progress import Silent
-from knarr.rootfs.protection import Protection
+from knarr.rootfs.unpacking.protection import Protection
 
 pytestmark = pytest.mark.root
 
@@ -38,7 +38,7 @@ class Emptied:
         (root / "a/old").write_text("the image's")
         (root / "work/secret").write_text("hush")
 
-    def mounted(self, *mounts: Mount) -> AbstractContextManager[frozenset[str]]:
+    def mounted(self, *mounts: RootMount) -> AbstractContextManager[frozenset[str]]:
         return moved_in(self.root, mounts, self.protection, self.root / "work/aside")
 
 
@@ -49,8 +49,8 @@ def emptied(root: Path) -> Iterator[Emptied]:
     emptied.container.restore()
 
 
-def _mount(target: str, source: Path | None = None) -> Mount:
-    return Mount(PurePosixPath(target), source)
+def _mount(target: str, source: Path | None = None) -> RootMount:
+    return RootMount(PurePosixPath(target), source)
 
 
 @pytest.mark.parametrize("target", ["/above", "/above/er", "/above/er/kept", "/above/er/kept/new"])

@@ -8,7 +8,7 @@ import pytest
 
 from knarr.builder.roots.namespace.plain_root import PlainRoot
 from knarr.rootfs.mount_points import MountPoint
-from knarr.rootfs.unpack import OwnerPolicy
+from knarr.rootfs.unpacking.unpack import OwnerPolicy
 from support.fillers import files, filler
 from support.image_layout import Member
 

@@ -1,0 +1,1 @@
+"""Flags and environment to the values that a command works with."""

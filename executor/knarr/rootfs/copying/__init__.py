@@ -1,0 +1,1 @@
+"""COPY and ADD at work: sources found, walked, written."""

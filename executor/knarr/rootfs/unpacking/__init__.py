@@ -1,0 +1,1 @@
+"""Layers unpacked into a directory."""
