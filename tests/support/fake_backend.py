@@ -25,7 +25,7 @@ PLAIN = Abilities(can_run=True, can_mount=False, single_id=True, overlay_userxat
 ONE_ROOT = Abilities(can_run=True, can_mount=False, single_id=True, overlay_userxattr=None, one_root=True)
 NO_RUN = Abilities(can_run=False, can_mount=False, single_id=True, overlay_userxattr=None, one_root=False)
 
-Step = Callable[[Path], None]
+Step = Callable[[Path], object]
 Run = Callable[[Path, StepCommand], None]
 
 

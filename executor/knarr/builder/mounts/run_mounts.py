@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from knarr.builder.mounts.bind_mounts import BindSources
 from knarr.builder.mounts.cache_mounts import CacheMounts
@@ -36,6 +37,14 @@ class StepMounts:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+class MountSource(Protocol):
+    """Files that a mount shows."""
+
+    def locate(self, path: str) -> tuple[Path, str]:
+        """A directory on disk with a path in it where what `path` names lies; it must not be written to."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MountedStep:
     """What the mounts of a step depend on: its image's files as they are before it, its config."""
@@ -45,6 +54,8 @@ class MountedStep:
     working_dir: str
     has_agent_variable: bool
     """Whether SSH_AUTH_SOCK is set for the step, which then keeps it."""
+    sources: Mapping[Mount, MountSource] = field(default_factory=dict)
+    """Where binds and new caches have their files from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +64,6 @@ class MountProviders:
 
     caches: CacheMounts
     credentials: BuildSecrets
-    locate: Callable[[Mount], tuple[Path, str]]
-    """A directory on disk with a path in it: where the source of a bind or a new cache lies."""
     work_dir: Path
     abilities: Abilities
 
@@ -208,7 +217,7 @@ class _Preparation:
         target.chmod(mount.mode)
 
     def _hold(self, mount: Mount) -> Path:
-        directory, path = self._providers.locate(mount)
+        directory, path = self._step.sources[mount].locate(mount.source)
         return self._sources.hold(directory, path, mount.from_ or "the build context")
 
     def _target(self, target: str | None) -> str:

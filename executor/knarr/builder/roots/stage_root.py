@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from knarr.builder.request.snapshot_rules import SnapshotRules
-from knarr.builder.roots.backend import Backend, DirectoryRoot, LayerFiller, Process, WriteLayer
+from knarr.builder.roots.backend import (
+    Backend,
+    DirectoryRoot,
+    LayerFiller,
+    Process,
+    StepCommand,
+    WriteLayer,
+)
 from knarr.images.blobs import Blobs
 from knarr.images.image import Layer
 from knarr.layers.entry import WHITEOUT_PREFIX, LayerItem
@@ -122,16 +129,16 @@ class StageRoot:
             self._directory = self._extract()
         return self._directory.directory(), path
 
-    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> Layer:
-        """Extract what is there, let a process change it, add a layer of what it changed.
+    def run(self, command: StepCommand, mount_points: Sequence[MountPoint] = ()) -> Layer:
+        """Extract what is there, let a command change it, add a layer of what it changed.
 
-        `mount_points` are made where they are missing, and never show in the layer. Raises ContextError for
-        a file whose name stands for a deletion.
+        `mount_points` are made where they are missing, and never show in the layer. Raises RunError where the
+        command fails, ContextError for a file whose name stands for a deletion.
         """
         if self._current() is None:
             self._directory = self._extract()
         assert self._directory is not None
-        changes = self._directory.run(self._told(process), mount_points)
+        changes = self._directory.run(self._process(command), mount_points)
         self._refuse_markers(changes)
         layer = self._blobs.write_layer(self._snapshots.keep(changes))
         self._layers.append(layer)
@@ -169,14 +176,14 @@ class StageRoot:
         write_tree(tree, resolved, target)
         return target
 
-    def _told(self, process: Process) -> Process:
-        """The same process, its beginning and its end reported."""
+    def _process(self, command: StepCommand) -> Process:
+        """The command as a process in the root that it is given; its beginning and its end are reported."""
         is_scanned = self._backend.abilities.overlay_userxattr is None
         after = Phase("snapshot", "full" if is_scanned else "")
 
         def run(root: Path) -> None:
             self._blobs.reporter.report(Phase("run"))
-            process(root)
+            self._backend.run(root, command)
             self._blobs.reporter.report(after)
 
         return run

@@ -3,18 +3,17 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from knarr.builder.mounts.run_mounts import MountedStep, MountProviders, step_mounts
+from knarr.builder.mounts.run_mounts import MountedStep, step_mounts
 from knarr.builder.plan.steps import AddStep, CopyStep, LayerStep, Origin, RunStep, Step, WorkdirStep
 from knarr.builder.roots.backend import StepCommand
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.tools import Tools
 from knarr.builder.sources.add_sources import AddSources
 from knarr.builder.sources.sources import Source
-from knarr.dockerfile.language.mount import Mount
 from knarr.dockerfile.language.run_script import SCRIPT_DIRECTORY, ScriptFile
 from knarr.exec import spec
 from knarr.images.image import Layer
@@ -71,15 +70,9 @@ def _make_directory(work: StepWork, step: WorkdirStep) -> Layer:
 
 
 def _run(work: StepWork, step: RunStep) -> Layer:
-    def locate(mount: Mount) -> tuple[Path, str]:
-        return work.sources[step.mount_origins[mount]].locate(mount.source)
-
-    tools = work.tools
-    providers = MountProviders(
-        tools.cache_mounts, tools.credentials, locate, tools.work_dir, tools.backend.abilities
-    )
-    mounted = MountedStep(step.mounts, work.root.tree(), step.working_dir, step.has_agent_variable)
-    with step_mounts(mounted, providers) as prepared:
+    sources = {mount: work.sources[origin] for mount, origin in step.mount_origins.items()}
+    mounted = MountedStep(step.mounts, work.root.tree(), step.working_dir, step.has_agent_variable, sources)
+    with step_mounts(mounted, work.tools.mounts) as prepared:
         user = resolve_user(step.user, *read_user_databases(work.root.tree()))
         script = step.script.file
         command = StepCommand(
@@ -90,11 +83,7 @@ def _run(work: StepWork, step: RunStep) -> Layer:
             network=step.network,
             mounts=(*([_script_mount(work, script)] if script is not None else []), *prepared.mounts),
         )
-
-        def process(root: Path) -> None:
-            tools.backend.run(root, command)
-
-        return work.root.run(process, prepared.mount_points)
+        return work.root.run(command, prepared.mount_points)
 
 
 _MAKERS: Mapping[type[LayerStep], Callable[[StepWork, Any], Layer]] = MappingProxyType(

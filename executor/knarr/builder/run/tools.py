@@ -11,8 +11,8 @@ from knarr.builder.cache.input_keys import InputKeys
 from knarr.builder.cache.open import open_cache
 from knarr.builder.cache.step_cache import StepCache
 from knarr.builder.mounts.cache_mounts import CacheMounts
+from knarr.builder.mounts.run_mounts import MountProviders
 from knarr.builder.plan.source import DockerfileSource
-from knarr.builder.request.credentials import BuildSecrets
 from knarr.builder.request.git_program import GitProgram
 from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.builder.request.snapshot_rules import SnapshotRules
@@ -49,13 +49,12 @@ class Tools:
     lookup: NamedImages
     directories: Directories
     remotes: RemoteSources
-    cache_mounts: CacheMounts
+    mounts: MountProviders
     cache: Cache | None
     pusher: Pusher
     client: Client
     reporter: Reporter
     outputs: Outputs
-    credentials: BuildSecrets
     snapshots: SnapshotRules
     work_dir: Path
 
@@ -95,21 +94,25 @@ def open_tools(
             lookup=lookup,
             directories=directories,
             remotes=RemoteSources(client, git, work_dir, auth=RemoteAuth(request.credentials.secrets)),
-            cache_mounts=CacheMounts(
-                request.mount_cache_dir or work_dir / "cache-mounts",
-                request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
-                reporter,
-                can_share=backend.abilities.can_mount,
-            ),
+            mounts=_mount_providers(request, backend, reporter),
             pusher=exits.enter_context(Pusher(client, request.outputs.pushed_to)),
             cache=_open_cache(request, client, blobs, directories, exits),
             client=client,
             reporter=reporter,
             outputs=request.outputs,
-            credentials=request.credentials,
             snapshots=request.snapshots,
             work_dir=work_dir,
         )
+
+
+def _mount_providers(request: BuildRequest, backend: Backend, reporter: Reporter) -> MountProviders:
+    caches = CacheMounts(
+        request.mount_cache_dir or request.work_dir / "cache-mounts",
+        request.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
+        reporter,
+        can_share=backend.abilities.can_mount,
+    )
+    return MountProviders(caches, request.credentials, request.work_dir, backend.abilities)
 
 
 def _local_bases(request: BuildRequest, client: Client) -> LocalBaseCache | None:

@@ -45,22 +45,31 @@ class Bench:
         return MountProviders(
             caches=CacheMounts(self.place / "caches", "", Silent(), can_share=False),
             credentials=self.credentials,
-            locate=self._locate,
             work_dir=self.place / "work",
             abilities=PLAIN,
         )
 
     def step(self, *flags: str, has_agent_variable: bool = False) -> MountedStep:
         mounts = tuple(parse_mount(flag, str) for flag in flags)
-        return MountedStep(mounts, self._tree, "/src", has_agent_variable)
+        return MountedStep(
+            mounts, self._tree, "/src", has_agent_variable, {each: _Asked(self, each) for each in mounts}
+        )
 
     def prepared(self, *flags: str) -> StepMounts:
         with step_mounts(self.step(*flags), self.providers()) as prepared:
             return prepared
 
-    def _locate(self, mount: Mount) -> tuple[Path, str]:
-        self.asked.append(mount.from_)
-        return self.place / "context", mount.source
+
+class _Asked:
+    """The context as the source of a mount; notes that it was asked for."""
+
+    def __init__(self, bench: Bench, mount: Mount) -> None:
+        self._bench = bench
+        self._mount = mount
+
+    def locate(self, path: str) -> tuple[Path, str]:
+        self._bench.asked.append(self._mount.from_)
+        return self._bench.place / "context", path
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """The files of a stage: an index until a step must run, a directory from then on."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from knarr.builder.request.snapshot_rules import SnapshotRules
+from knarr.builder.roots.backend import StepCommand
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.errors import ContextError
 from knarr.exec.abilities import Abilities
@@ -17,6 +18,7 @@ from knarr.images.store import Store
 from knarr.layers.tar.read import TarReader
 from knarr.progress import Event, Phase
 from knarr.registry.client import Client
+from knarr.rootfs.users import UserSpec
 from support.fake_backend import ONE_ROOT, PLAIN, FakeBackend
 from support.trees import items_of, show_tree
 
@@ -38,10 +40,11 @@ class Bench:
     def __init__(self, place: Path, exits: ExitStack, abilities: Abilities) -> None:
         self.place = place
         self.told = Told()
+        self.steps: dict[tuple[str, ...], Callable[[Path], object]] = {}
         client = exits.enter_context(Client(reporter=self.told))
         self.blobs = Blobs(Store.create(place / "store", durable=False), client)
         exits.callback(self.blobs.close)
-        self.backend = exits.enter_context(FakeBackend({}, place / "fake", abilities))
+        self.backend = exits.enter_context(FakeBackend(self.steps, place / "fake", abilities))
         self.base = self.blobs.write_layer(items_of(BASE))
         self.told.phases.clear()
         self._exits = exits
@@ -62,6 +65,12 @@ class Bench:
 
     def child(self, root: StageRoot, *, will_run: bool) -> StageRoot:
         return self.closed(root.child(self.new_place(), will_run=will_run))
+
+    def run(self, root: StageRoot, step: Callable[[Path], object]) -> Layer:
+        """Let a function change a root, as a command of the fake backend."""
+        argv = (f"step{len(self.steps)}",)
+        self.steps[argv] = step
+        return root.run(StepCommand(argv, {}, "/", UserSpec(0, 0, (), "/")))
 
     def closed(self, root: StageRoot) -> StageRoot:
         self._exits.callback(root.close)
@@ -109,7 +118,7 @@ def test_a_step_makes_a_layer_of_its_changes(bench: Bench) -> None:
         (at / "old").unlink()
         (at / "made").write_text("z")
 
-    layer = root.run(step)
+    layer = bench.run(root, step)
     assert bench.paths(layer) == [".wh.old", "made"]
     assert show_tree(root.tree()) == ["d etc", "f etc/passwd =root", "f made =z"]
     assert root.diff_ids == (bench.base.diff_id, layer.diff_id)
@@ -118,15 +127,15 @@ def test_a_step_makes_a_layer_of_its_changes(bench: Bench) -> None:
 
 def test_layers_that_come_after_the_first_step_are_written_to_the_directory(bench: Bench) -> None:
     root = bench.stage()
-    root.run(lambda at: (at / "made").touch())
+    bench.run(root, lambda at: (at / "made").touch())
     cached = bench.blobs.write_layer(items_of(["f cached =c"]))
     root.apply_cached(cached)
     root.write(items_of(["f written =w"]))
     seen: list[list[str]] = []
-    layer = root.run(lambda at: seen.append(sorted(os.listdir(at))))
+    layer = bench.run(root, lambda at: seen.append(sorted(os.listdir(at))))
     assert {"cached", "written", "made"} <= set(seen[0])
     assert bench.paths(layer) == []
-    assert bench.backend.events == ["extract"]
+    assert bench.backend.events == ["extract", "run", "run"]
 
 
 def test_where_steps_will_run_a_look_extracts(bench: Bench) -> None:
@@ -149,20 +158,20 @@ def test_ignored_changes_are_in_no_layer(bench: Bench) -> None:
         (at / "var/cache").mkdir(parents=True)
         (at / "var/cache/x").touch()
 
-    assert bench.paths(root.run(step)) == ["var"]
+    assert bench.paths(bench.run(root, step)) == ["var"]
 
 
 def test_a_file_that_would_be_a_deletion_is_refused(bench: Bench) -> None:
     root = bench.stage()
     with pytest.raises(ContextError, match=r"writing /\.wh\.old: .* means a deletion"):
-        root.run(lambda at: (at / ".wh.old").touch())
+        bench.run(root, lambda at: (at / ".wh.old").touch())
 
 
 def test_a_child_starts_where_its_parent_is(bench: Bench) -> None:
     parent = bench.stage()
-    parent.run(lambda at: (at / "made").touch())
+    bench.run(parent, lambda at: (at / "made").touch())
     child = bench.child(parent, will_run=True)
-    child.run(lambda at: (at / "made").unlink())
+    bench.run(child, lambda at: (at / "made").unlink())
     assert parent.tree().lookup("made") is not None
     assert child.tree().lookup("made") is None
     assert child.diff_ids[:2] == parent.diff_ids
@@ -184,9 +193,9 @@ def test_with_one_directory_a_mount_finds_a_copy(one_root: Bench) -> None:
 
 def test_with_one_directory_a_stage_that_lost_it_is_looked_up_in_its_layers(one_root: Bench) -> None:
     first = one_root.stage(will_run=True)
-    first.run(lambda at: (at / "made").touch())
+    one_root.run(first, lambda at: (at / "made").touch())
     second = one_root.stage([], will_run=True)
-    second.run(lambda at: (at / "seconds").touch())
+    one_root.run(second, lambda at: (at / "seconds").touch())
     assert show_tree(first.tree()) == ["d etc", "f etc/passwd =root", "f made =", "f old =x"]
     assert show_tree(second.tree()) == ["f seconds ="]
     assert one_root.backend.events.count("extract") == 2
@@ -194,7 +203,7 @@ def test_with_one_directory_a_stage_that_lost_it_is_looked_up_in_its_layers(one_
 
 def test_with_one_directory_a_stage_that_will_run_claims_it_at_once(one_root: Bench) -> None:
     first = one_root.stage(will_run=True)
-    first.run(lambda at: (at / "made").touch())
+    one_root.run(first, lambda at: (at / "made").touch())
     one_root.told.phases.clear()
     one_root.stage([], will_run=True)
     assert first.tree().lookup("made") is not None
@@ -203,12 +212,12 @@ def test_with_one_directory_a_stage_that_will_run_claims_it_at_once(one_root: Be
 
 def test_with_one_directory_only_a_child_with_steps_takes_it(one_root: Bench) -> None:
     parent = one_root.stage(will_run=True)
-    parent.run(lambda at: (at / "made").touch())
+    one_root.run(parent, lambda at: (at / "made").touch())
     one_root.told.phases.clear()
     one_root.child(parent, will_run=False)
-    parent.run(lambda at: (at / "more").touch())
+    one_root.run(parent, lambda at: (at / "more").touch())
     child = one_root.child(parent, will_run=True)
-    child.run(lambda at: (at / "childs").touch())
+    one_root.run(child, lambda at: (at / "childs").touch())
     assert "extract base" not in one_root.told.phases
     assert parent.tree().lookup("childs") is None
     assert child.tree().lookup("more") is not None
