@@ -3,20 +3,26 @@
 A lookup that fails costs the hit, never the build; so does one that takes too long.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from knarr.builder.cache.background import Background
 from knarr.builder.cache.entry import CacheEntry
-from knarr.builder.cache.stores import CacheStore
+from knarr.builder.cache.stores import CacheStore, LayoutStore, RepositoryStore
 from knarr.builder.cache.writer import CacheWriter
+from knarr.builder.request.cache_settings import CacheSettings
 from knarr.errors import AuthError, CorruptError, KnarrError
+from knarr.images.blobs import Blobs
 from knarr.images.image import OpenLayer
+from knarr.oci.platform import Platform
 from knarr.progress import Note, Reporter
+from knarr.registry.client import Client
 
 LOOKUP_BUDGET_S = 10.0
 """All lookups of a build together wait no longer than this."""
@@ -154,3 +160,29 @@ class LayerCache:
                 if not writes:
                     self._writer.stop()
         return Verdict(None, self._trouble)
+
+
+@contextmanager
+def open_cache(
+    settings: CacheSettings, client: Client, blobs: Blobs, platform: Platform, *, now_s: int
+) -> Iterator[LayerCache]:
+    """The cache of a build; leaving the block waits for what is still being kept."""
+    with ExitStack() as exits:
+        backend: CacheStore
+        if isinstance(settings.place, Path):
+            backend = LayoutStore(settings.place, blobs, platform)
+        else:
+            patient = exits.enter_context(client.for_cache(patient=True))
+            hasty = exits.enter_context(client.for_cache(patient=False))
+            blobs.reach(settings.place, patient)
+            backend = RepositoryStore(patient, hasty, settings.place, platform)
+        cache = LayerCache(
+            backend,
+            client.reporter,
+            blobs.open_packed,
+            now_s=now_s,
+            ttl_s=settings.ttl_s,
+            writes=settings.writes,
+            clock=client.clock,
+        )
+        yield exits.enter_context(cache)

@@ -12,7 +12,6 @@ from knarr.builder.plan.plan import Plan
 from knarr.builder.plan.steps import AddStep, LayerStep, Origin, RunStep, Step
 from knarr.builder.roots.stage_root import StageRoot
 from knarr.builder.run.layer_makers import StepWork, make_layer
-from knarr.builder.run.single_layer import as_single_layer
 from knarr.builder.run.stage_work import StageWork
 from knarr.builder.run.step_events import StepEvents
 from knarr.builder.run.tools import Tools
@@ -20,6 +19,8 @@ from knarr.builder.sources.add_sources import AddSources
 from knarr.builder.sources.sources import Source
 from knarr.dockerfile.stages.stages import StageReference
 from knarr.images.image import Image, Layer
+from knarr.images.squash import Squash
+from knarr.layers.tar.read import read_members
 from knarr.progress import BuildPlanned, StageEnded, StageStarted
 
 
@@ -37,7 +38,7 @@ def execute(plan: Plan, decisions: Decisions, tools: Tools) -> Image:
             executor.finish(index)
         image = executor.finish(plan.targets[0])
     if plan.single_snapshot:
-        image = as_single_layer(image, len(plan.target.base.layers), tools)
+        image = _as_single_layer(image, len(plan.target.base.layers), tools)
     return plan.finished(image)
 
 
@@ -288,3 +289,16 @@ class Executor:
             if work.is_finished and layer not in work.layers:
                 return
             work.restart()
+
+
+def _as_single_layer(image: Image, kept: int, tools: Tools) -> Image:
+    """The image with one layer in place of all but the lowest `kept` (`--single-snapshot`)."""
+    own = image.layers[kept:]
+    if len(own) < 2:
+        return image
+    below = StageRoot(tools.work_dir / "squash", tools.blobs, tools.backend, image.layers[:kept])
+    squash = Squash(below.spool, below.tree)
+    for layer in own:
+        with tools.blobs.open(layer) as stream:
+            squash.add(read_members(stream), layer)
+    return image.with_merged(kept, tools.blobs.write_layer(squash.items()))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from knarr.builder.cache.cached_layers import CachedLayers
 from knarr.builder.cache.input_keys import InputKeys
-from knarr.builder.cache.open import open_cache
+from knarr.builder.cache.layer_cache import open_cache
 from knarr.builder.cache.step_cache import StepCache
 from knarr.builder.mounts.cache_mounts import CacheMounts
 from knarr.builder.mounts.run_mounts import MountProviders
