@@ -50,10 +50,6 @@ class InputKeys:
         if end.key is not None and end.is_repeatable:
             self._stages[index] = end.key
 
-    def knows_stage(self, index: int) -> bool:
-        """Whether the stage has a key."""
-        return index in self._stages
-
     def inputs(self, step: LayerStep, remote_contents: Sequence[str] = ()) -> Inputs | None:
         """All inputs of a step; None where one is not known before something is built or fetched.
 
