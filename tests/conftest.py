@@ -43,7 +43,8 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tier = config.getoption("tier")
-    kept, left = [], []
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
     for item in items:
         markers = (marker.name for marker in item.iter_markers())
         (kept if is_in_tier(item.path, markers, tier) else left).append(item)
