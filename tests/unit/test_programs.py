@@ -37,7 +37,8 @@ def calls(source: str) -> set[str]:
         )
     }
     found: set[str] = set()
-    for scope in (module, *functions):
+    scopes: list[ast.Module | ast.FunctionDef] = [module, *functions]
+    for scope in scopes:
         values = _values(scope)
         for node in ast.walk(scope):
             if isinstance(node, ast.Call) and node.args:
