@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BUILD_DIR ?= build
 PYTEST_ARGS ?=
+FUZZ_ROUNDS ?= 10
 BENCH_ARGS ?=
 IMAGE_ARGS ?= --size-table=docs/image-size.md
 
@@ -11,20 +12,29 @@ bin := $(VENV)/bin
 python_sources := executor tests benchmarks scripts examples github-actions
 shell_sources := .ci/run $(shell find scripts examples ci tasks tests/support -name '*.sh' 2>/dev/null)
 setup := $(PYTHON) scripts/debian_packages.py
+run_tests := $(bin)/python -m scripts.run_tests --results=$(BUILD_DIR)/test-results
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format tables images bench clean check-python packages-venv packages-demo packages-test packages-bench
+packages := $(addprefix packages-,venv demo test test-all bench)
+.PHONY: help demo test test-all fuzz lint format tables images bench clean check-python $(packages)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
 demo: packages-demo $(VENV)/.knarr-runtime ## build an image twice, run it, show what came out
 	$(bin)/python -m examples.demo $(BUILD_DIR)/demo
 
-test: packages-test $(VENV)/.knarr-dev ## every test; PYTEST_ARGS="-k name" for some
-	$(bin)/pytest $(PYTEST_ARGS)
+test: packages-test $(VENV)/.knarr-test ## unit tests, whole builds, wrappers by form; PYTEST_ARGS="-k name" for some
+	$(run_tests) quick -- $(PYTEST_ARGS)
+
+test-all: packages-test-all $(VENV)/.knarr-test-all ## every test: engines, containers and wrappers run for real too
+	$(run_tests) quick rest -- $(PYTEST_ARGS)
+
+fuzz: packages-test $(VENV)/.knarr-test ## property tests with new examples, FUZZ_ROUNDS times or until one fails
+	for round in $$(seq $(FUZZ_ROUNDS)); do \
+	  $(bin)/pytest -q -m hypothesis --hypothesis-profile=random tests/unit $(PYTEST_ARGS) || exit 1; done
 
 lint: packages-venv $(VENV)/.knarr-dev ## format, lint, types, import contract, shell scripts
 	$(bin)/ruff check $(python_sources)
@@ -57,7 +67,7 @@ check-python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'knarr needs Python 3.11 or later; hint: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 
-packages-venv packages-demo packages-test packages-bench: packages-%: check-python
+$(packages): packages-%: check-python
 	@$(setup) $*
 
 $(VENV)/bin/pip: | packages-venv
@@ -68,7 +78,7 @@ $(VENV)/.knarr-runtime: pyproject.toml | $(VENV)/bin/pip
 	@touch $@
 
 # `pip install --group` (dependency groups, PEP 735) came with pip 25.1.
-$(VENV)/.knarr-dev: pyproject.toml | $(VENV)/.knarr-runtime
+$(VENV)/.knarr-test $(VENV)/.knarr-test-all $(VENV)/.knarr-dev: $(VENV)/.knarr-%: pyproject.toml | $(VENV)/.knarr-runtime
 	$(bin)/pip install --quiet --upgrade 'pip>=25.1'
-	$(bin)/pip install --quiet --group dev
+	$(bin)/pip install --quiet --group $*
 	@touch $@

@@ -1,6 +1,6 @@
 """Installs the Debian packages that a make target needs.
 
-    python3 scripts/debian_packages.py demo|test|bench...
+    python3 scripts/debian_packages.py demo|test|test-all|bench...
 
 Looks for each package's program first; where all are there, it does nothing and needs no privilege. As root
 it installs what is missing with apt-get and keeps the packages' services from starting. As anybody else it
@@ -18,52 +18,71 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
-# Package to the program that shows it is there; `_is_present` looks closer at two of them.
-_PROGRAMS = {
-    "buildah": "buildah",
-    "busybox-static": "busybox",
-    "catatonit": "catatonit",
-    "docker-registry": "docker-registry",
-    "docker.io": "dockerd",
-    "e2fsprogs": "mkfs.ext4",
-    "git": "git",
-    "mmdebstrap": "mmdebstrap",
-    "openssh-client": "ssh",
-    "openssh-server": "sshd",
-    "openssl": "openssl",
-    "podman": "podman",
-    "python3-venv": "",
-    "qemu-user-static": "qemu-aarch64-static",
-    "rsync": "rsync",
-    "runc": "runc",
-    "skopeo": "skopeo",
-    "strace": "strace",
-    "uidmap": "newuidmap",
-    "umoci": "umoci",
+# Package to the programs of it that are called; `_is_present` looks closer at two of the packages.
+PROGRAMS = {
+    "buildah": ("buildah",),
+    "busybox-static": ("busybox",),
+    "catatonit": ("catatonit",),
+    "docker-registry": ("docker-registry",),
+    "docker.io": ("dockerd", "docker"),
+    "e2fsprogs": ("mkfs.ext4",),
+    "git": ("git",),
+    "libcap2-bin": ("setcap",),
+    "mmdebstrap": ("mmdebstrap",),
+    "mount": ("mount", "umount"),
+    "openssh-client": ("ssh", "ssh-add", "ssh-agent", "ssh-keygen"),
+    "openssh-server": ("sshd",),
+    "openssl": ("openssl",),
+    "podman": ("podman",),
+    "python3-venv": (),
+    "qemu-user-static": ("qemu-aarch64-static",),
+    "rsync": ("rsync",),
+    "runc": ("runc",),
+    "skopeo": ("skopeo",),
+    "strace": ("strace",),
+    "uidmap": ("newuidmap", "newgidmap"),
+    "umoci": ("umoci",),
+    "xz-utils": ("xz",),
+    "zstd": ("zstd",),
 }
 _DEMO = ("busybox-static", "python3-venv")
 _TEST = (
     *_DEMO,
-    "buildah",
-    "catatonit",
     "docker-registry",
-    "docker.io",
     "git",
-    "mmdebstrap",
+    "libcap2-bin",
+    "mount",
     "openssh-client",
     "openssh-server",
     "openssl",
+    "skopeo",
+    "uidmap",
+    "umoci",
+    "zstd",
+)
+# Podman starts containers with runc and pods with catatonit; gitlab-ci-local copies with rsync; the Docker
+# engine unpacks .txz with xz.
+_TEST_ALL = (
+    *_TEST,
+    "buildah",
+    "catatonit",
+    "docker.io",
+    "mmdebstrap",
     "podman",
     "qemu-user-static",
     "rsync",
     "runc",
-    "skopeo",
     "strace",
-    "uidmap",
-    "umoci",
+    "xz-utils",
 )
-_BENCH = ("python3-venv", "buildah", "docker-registry", "e2fsprogs", "mmdebstrap", "skopeo")
-_GROUPS = {"venv": ("python3-venv",), "demo": _DEMO, "test": _TEST, "bench": _BENCH}
+_BENCH = ("python3-venv", "buildah", "docker-registry", "e2fsprogs", "mmdebstrap", "mount", "skopeo")
+_GROUPS = {
+    "venv": ("python3-venv",),
+    "demo": _DEMO,
+    "test": _TEST,
+    "test-all": _TEST_ALL,
+    "bench": _BENCH,
+}
 
 _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", "/bin"])
 # invoke-rc.d asks this script before a package starts its service (Debian Policy 9.3.3.1); 101 says no.
@@ -100,10 +119,10 @@ def _is_present(package: str) -> bool:
     if package == "python3-venv":
         # Debian takes ensurepip out of the python3 package; without it `python3 -m venv` gives no pip.
         return find_spec("venv") is not None and find_spec("ensurepip") is not None
-    program = shutil.which(_PROGRAMS[package], path=_SEARCH_PATH)
-    if package == "busybox-static":
-        return program is not None and _is_static(Path(program))
-    return program is not None
+    programs = [shutil.which(name, path=_SEARCH_PATH) for name in PROGRAMS[package]]
+    if package == "busybox-static" and programs[0] is not None:
+        return _is_static(Path(programs[0]))
+    return None not in programs
 
 
 def _is_static(program: Path) -> bool:

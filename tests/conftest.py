@@ -9,17 +9,48 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from support.bases import USUAL, Base, base, cache_directory, push
+from support.bases import SMALL, USUAL, Base, base, cache_directory, push
 from support.docker_engine import Engine
 from support.flatten import FlatImage, flatten_layout
 from support.namespace_results import NamespaceResults
 from support.registry import Registry
+from support.tiers import ALL, QUICK, TIERS, is_in_tier, is_left_out
 
 _REPOSITORY = Path(__file__).parents[1]
+_FUZZ_EXAMPLES = 5000
 
-# The same examples in every run: a new one is found by those who look for it, with --hypothesis-seed.
-settings.register_profile("steady", derandomize=True, database=None)
+# CI has the same examples in every run; `make fuzz` looks for new ones with `--hypothesis-profile=random`.
+# No example has a time limit: a busy machine would fail it.
+settings.register_profile("steady", derandomize=True, database=None, deadline=None)
+settings.register_profile("random", max_examples=_FUZZ_EXAMPLES, deadline=None, print_blob=True)
 settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tier", choices=TIERS, default=ALL, help="run the tests of one tier (support/tiers.py)"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return is_left_out(collection_path, config.getoption("tier")) or None
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test the same in each worker: what gzip made has the time of making in it."""
+    return "gzip" if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tier = config.getoption("tier")
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        markers = (marker.name for marker in item.iter_markers())
+        (kept if is_in_tier(item.path, markers, tier) else left).append(item)
+    items[:] = kept
+    if left:
+        config.hook.pytest_deselected(items=left)
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +67,10 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bases() -> list[Base]:
-    """The base images on disk."""
-    cache = cache_directory()
-    return [base(name, cache) for name in USUAL]
+def bases(pytestconfig: pytest.Config) -> list[Base]:
+    """The base images on disk; the quick tier has none whose packages must be fetched from Debian."""
+    names = SMALL if pytestconfig.getoption("tier") == QUICK else USUAL
+    return [base(name, cache_directory()) for name in names]
 
 
 @pytest.fixture(scope="session")

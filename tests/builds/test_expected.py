@@ -53,6 +53,7 @@ def test_docker_agrees(
 
 @pytest.mark.root
 @pytest.mark.registry
+@pytest.mark.buildah
 @pytest.mark.parametrize("written", _checked_with("buildah"), ids=lambda written: written.case.name)
 def test_buildah_agrees(
     written: Written, flat_bases: dict[str, FlatImage], buildah_results: BuildahResults, tmp_path: Path

@@ -41,6 +41,7 @@ def test_what_is_cached_need_not_run(builds: Builds, flags: list[str]) -> None:
     assert "Unpacking rootfs" not in log
 
 
+@pytest.mark.debian
 def test_what_is_not_cached_is_refused_before_a_download(builds: Builds) -> None:
     flags = ["--cache", "--cache-repo", builds.name("none/such"), "--no-push", "--isolation=none"]
     result = builds.build("FROM debian\nRUN true\n", *flags, status=IsolationError.exit_status)

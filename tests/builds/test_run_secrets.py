@@ -103,6 +103,7 @@ def test_ssh_agent(builder: Builder) -> None:
     assert not [path for path in result.image.files if path.startswith("/run/buildkit")]
 
 
+@pytest.mark.debian
 def test_ssh_agent_answers(root_builder: Builder) -> None:
     """Also a step's user who could not reach the agent itself."""
     path = root_builder.place / "agent"

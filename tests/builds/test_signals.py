@@ -79,6 +79,7 @@ def test_signal_in_a_step(builds: Builds, number: int) -> None:
     assert builds.tags(f"signals/step{number}") == []
 
 
+@pytest.mark.debian
 def test_signal_in_a_copy_that_looks_at_an_overlay(builds: Builds) -> None:
     build = builds.start(
         "FROM busybox\nRUN echo x > /x\n" + "COPY --from=debian / /debian/\n" * 20, "--no-push"
@@ -87,6 +88,7 @@ def test_signal_in_a_copy_that_looks_at_an_overlay(builds: Builds) -> None:
     _end(builds, build)
 
 
+@pytest.mark.debian
 def test_second_signal_does_not_disturb_the_first(builds: Builds) -> None:
     build = builds.start("FROM debian\nRUN echo begun; sleep 1000\n", "--no-push")
     _wait_for_line(build, "begun\n")

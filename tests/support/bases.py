@@ -1,11 +1,13 @@
 """Base images of our own: made once, kept in a cache outside the repository, pushed to a test registry."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,16 +52,25 @@ def base(name: str, cache: Path) -> Base:
     """Give a base image, making it when the cache lacks it: seconds for a small one, minutes for `large`."""
     make, key = _maker(name)
     layout = cache / "bases" / f"{name}-{key}"
-    if not layout.exists():
-        layout.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=layout.parent))
-        try:
-            made = scratch / "layout"
-            make(made, scratch)
-            _move(made, layout)
-        finally:
-            shutil.rmtree(scratch)
+    layout.parent.mkdir(parents=True, exist_ok=True)
+    with made_once(layout):
+        if not layout.exists():
+            scratch = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=layout.parent))
+            try:
+                made = scratch / "layout"
+                make(made, scratch)
+                made.rename(layout)
+            finally:
+                shutil.rmtree(scratch)
     return Base(name, layout)
+
+
+@contextmanager
+def made_once(target: Path) -> Iterator[None]:
+    """Keep others of this machine from making the same file or directory of the cache meanwhile."""
+    with target.with_name(f"{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def push(bases: Iterable[Base], registry_host: str) -> None:
@@ -82,14 +93,6 @@ def _maker(name: str) -> tuple[Callable[[Path, Path], None], str]:
     contents = small_bases()[name]
     sources = [Path(module.__file__ or "").read_bytes() for module in (base_contents, image_layout)]
     return lambda layout, scratch: _write_small(layout, scratch, contents), _key(*sources)
-
-
-def _move(made: Path, layout: Path) -> None:
-    try:
-        made.rename(layout)
-    except OSError:
-        if not layout.exists():  # else another run was faster
-            raise
 
 
 def _key(*parts: bytes) -> str:

@@ -4,14 +4,13 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from support.exec_request import Identity, interpreter
 from support.flatten import FlatImage, flatten_layout
-from support.knarr_cli import EXECUTOR
+from support.open_package import open_package
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -83,10 +82,9 @@ class Builder:
         """A build that runs on."""
         host = self.registry_host
         pull = [f"--registry-map=docker.io={host}", f"--insecure-registry={host}"]
-        libraries = f"{EXECUTOR}:{sysconfig.get_paths()['purelib']}"
         return subprocess.Popen(
             [interpreter(self.identity), "-B", "-m", "knarr", "build", *arguments, *pull],
-            env={"PATH": PATH, "PYTHONPATH": libraries, "KNARR_DIR": str(self.work), **(env or {})},
+            env={"PATH": PATH, "PYTHONPATH": str(open_package()), "KNARR_DIR": str(self.work), **(env or {})},
             cwd=self.place,
             user=self.identity.uid,
             group=self.identity.gid,

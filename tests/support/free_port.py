@@ -1,17 +1,28 @@
 """Ports of 127.0.0.1 for servers that a test starts as processes of their own."""
 
+import random
 import socket
 import time
 
+from support.workers import worker_number
+
 _START_TIMEOUT_S = 60.0
+# Below Linux's ports for connections (ip_local_port_range), which would take one between look and use.
+_PORTS = range(10_240, 32_768)
+_MOST_WORKERS = 32
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that nobody listens on now; another worker of pytest-xdist is never given it."""
+    ports = _PORTS[worker_number() % _MOST_WORKERS :: _MOST_WORKERS]
+    for port in random.sample(ports, len(ports)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise OSError("no port is free")
 
 
 def wait_for_port(port: int, *, timeout_s: float = _START_TIMEOUT_S) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ def kept_outcome(path: Path, build: Callable[[], Outcome]) -> Outcome:
         outcome = build()
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps({"error": outcome.error, "image": outcome.image and outcome.image.to_json()})
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.getpid()}")
         partial.write_bytes(gzip.compress(content.encode(), 1))
         partial.rename(path)
     known = json.loads(gzip.decompress(path.read_bytes()))

@@ -17,7 +17,7 @@ from support.ci_tools import commit, run_act, run_gitlab
 from support.object_store import lock, object_store
 from support.registry import Registry
 
-pytestmark = pytest.mark.registry
+pytestmark = [pytest.mark.registry, pytest.mark.runner]
 
 REPOSITORY = Path(__file__).parents[2]
 TITLE = "## A context from a bucket\n"

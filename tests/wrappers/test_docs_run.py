@@ -19,7 +19,7 @@ from support.docker_engine import Engine
 from support.registry import Registry
 from support.unique_keys import load_yaml
 
-pytestmark = pytest.mark.registry
+pytestmark = [pytest.mark.registry, pytest.mark.runner]
 
 REPOSITORY = Path(__file__).parents[2]
 GITLAB, GITHUB = REPOSITORY / "docs/gitlab.md", REPOSITORY / "docs/github.md"

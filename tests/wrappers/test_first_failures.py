@@ -19,7 +19,7 @@ from support.registry import Registry
 from support.taskrun import TaskRunner, load_task
 from support.tekton_files import TASKS
 
-pytestmark = [pytest.mark.docker, pytest.mark.registry, pytest.mark.root]
+pytestmark = [pytest.mark.docker, pytest.mark.registry, pytest.mark.root, pytest.mark.runner]
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGE = "knarr/executor:debug"

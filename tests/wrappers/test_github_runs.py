@@ -19,7 +19,7 @@ from support.connect_proxy import connect_proxy
 from support.docker_engine import Engine
 from support.registry import Registry
 
-pytestmark = pytest.mark.registry
+pytestmark = [pytest.mark.registry, pytest.mark.runner]
 
 REPOSITORY = Path(__file__).parents[2]
 INDEX = "application/vnd.oci.image.index.v1+json"

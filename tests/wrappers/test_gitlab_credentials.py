@@ -18,7 +18,7 @@ from support.docker_engine import Engine
 from support.knarr_cli import knarr
 from support.registry import Registry
 
-pytestmark = pytest.mark.registry
+pytestmark = [pytest.mark.registry, pytest.mark.runner]
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 USER, PASSWORD = "gitlab-ci-token", 'job "token"; x'

@@ -17,6 +17,8 @@ import yaml
 from support import gitlab_template
 from support.ci_tools import commit, run_gitlab
 
+pytestmark = pytest.mark.runner
+
 INPUTS = {"name": "other", "stage": "test", "multi-platform": True, "rules": [{"if": "$CI"}]}
 HOST = "https://gitlab.example.com"
 

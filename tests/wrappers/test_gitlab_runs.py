@@ -16,7 +16,7 @@ from support.docker_engine import Engine
 from support.recorded_job import PREDEFINED
 from support.registry import Registry
 
-pytestmark = pytest.mark.registry
+pytestmark = [pytest.mark.registry, pytest.mark.runner]
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

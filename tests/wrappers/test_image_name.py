@@ -139,6 +139,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.docker
 @pytest.mark.registry
 @pytest.mark.root
+@pytest.mark.runner
 @pytest.mark.parametrize("wrapper", ["gitlab", "github", "tekton"])
 def test_pinned_by_digest(
     wrapper: str, pinned: str, project: Path, engine: Engine, base_registry: Registry

@@ -109,6 +109,7 @@ def test_what_is_made_of_the_tasks_is_up_to_date() -> None:
     assert stale == []
 
 
+@pytest.mark.runner
 def test_tekton_lint(tmp_path: Path) -> None:
     problems = tekton_lint([*resources(), *examples()], tmp_path)
     assert [each for each in problems if not _is_known(each)] == []
