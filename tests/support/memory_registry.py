@@ -37,10 +37,10 @@ class MemoryRegistry:
         """How often a blob was read."""
         return sum(line.startswith("GET ") and line.endswith(f"/blobs/{digest}") for line in self.asked)
 
-    def keys(self, repository: str) -> list[str]:
-        """The tags of a repository, in the order in which they came."""
-        prefix = f"/v2/{repository}/manifests/"
-        return [path.removeprefix(prefix) for path in self.manifests if path.startswith(prefix)]
+    def forget(self, digest: object) -> None:
+        """Drop the manifests that name a blob."""
+        named = str(digest).encode()
+        self.manifests = {path: kept for path, kept in self.manifests.items() if named not in kept[1]}
 
     def __call__(self, asked: Asked) -> Answer:
         parts = urlsplit(asked.path)
