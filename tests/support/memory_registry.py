@@ -58,6 +58,8 @@ class MemoryRegistry:
     def _upload(self, path: str, asked: Asked) -> Answer:
         if asked.method == "POST":
             return Answer(202, headers={"Location": f"{path}{next(self._uploads)}"})
+        if asked.method == "DELETE":
+            return Answer(204)
         digest = parse_qs(urlsplit(asked.path).query)["digest"][0]
         assert asked.method == "PUT"
         assert digest == str(Digest.of(asked.body))
