@@ -97,8 +97,8 @@ def decide_soundly(
 ) -> Decisions:
     """As `decide`, but of no layer that is sure to be read and turns out to be damaged.
 
-    The layers that the outputs, or the steps to be made, read are pulled and checked. That is left out where a
-    step must be run and none can be (`can_run`): such a build fails anyway.
+    The layers that the outputs, or the steps to be made, read are pulled and checked. That is left out where
+    a step must be run and none can be (`can_run`): such a build fails anyway.
     """
     while True:
         decisions = decide(plan, cache)

@@ -21,6 +21,7 @@ from knarr.dockerfile.stages.stages import (
     PlannedStage,
     StageReference,
     plan_stages,
+    references_of,
     resolve_target,
 )
 from knarr.errors import DockerfileError, UsageError
@@ -78,7 +79,7 @@ def resolve(request: BuildRequest, source: DockerfileSource, images: ImageLookup
     starts = {each.stage.index: bases.of(each) for each in needed}
     checks.check_stages(needed, {index: image for index, image in starts.items() if image is not None})
     created_s = request.created_s if source.epoch_s is None else source.epoch_s
-    source_images = _source_images(needed, request.platform, images)
+    source_images = _source_images(dockerfile, needed, request.platform, images)
     around = Surroundings(
         dockerfile, request.build_args, global_args, images.context_names, source_images, created_s
     )
@@ -152,16 +153,20 @@ def _triggers(dockerfile: Dockerfile, planned: PlannedStage, image: Image | None
 
 
 def _source_images(
-    needed: Iterable[PlannedStage], platform: Platform, images: ImageLookup
+    dockerfile: Dockerfile, needed: Iterable[PlannedStage], platform: Platform, images: ImageLookup
 ) -> dict[FromReference, Image]:
-    """The images that COPY --from and mounts name."""
+    """The images that COPY --from and mounts name. An error says which instruction names the image."""
     found: dict[FromReference, Image] = {}
+    contexts = images.context_names
     for planned in needed:
-        for reference in planned.references:
-            if isinstance(reference, ImageReference) and reference not in found:
-                found[reference] = images.registry_image(reference.name, platform)
-            elif isinstance(reference, ContextReference) and not images.is_directory(reference.name):
-                found[reference] = images.context_image(reference.name, platform)
+        for instruction in planned.instructions:
+            named = references_of(dockerfile, planned.stage.index, [instruction], contexts)
+            with located(instruction):
+                for reference in named:
+                    if isinstance(reference, ImageReference) and reference not in found:
+                        found[reference] = images.registry_image(reference.name, platform)
+                    elif isinstance(reference, ContextReference) and not images.is_directory(reference.name):
+                        found[reference] = images.context_image(reference.name, platform)
     return found
 
 

@@ -15,9 +15,9 @@ def describe(plan: Plan, decisions: Decisions, outputs: Outputs) -> list[str]:
     """Stages, steps, verdicts of the cache, outputs."""
     lines: list[str] = []
     for stage in plan.stages.values():
-        lines.append(_one_line(without_credentials(stage.from_.original)))
+        lines.append(without_credentials(stage.from_.original))
         for step in stage.steps:
-            lines.append(_one_line(step.text))
+            lines.append(step.text)
             if step.layer is not None and decisions.has_cache:
                 lines.append(f"  {_judgement(decisions, step)}")
     return [*lines, *_output_lines(outputs)]
@@ -36,9 +36,3 @@ def _output_lines(outputs: Outputs) -> Iterator[str]:
     for path in (outputs.oci_layout_path, outputs.tar_path):
         if path is not None:
             yield f"WRITE {path}"
-
-
-def _one_line(text: str) -> str:
-    """An instruction of several lines as its first one, and a sign that there are more."""
-    first, newline, _ = text.strip().partition("\n")
-    return f"{first} ..." if newline else first
