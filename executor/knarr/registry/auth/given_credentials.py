@@ -45,6 +45,6 @@ class OneRegistry:
     credentials: Credentials = field(repr=False)
 
     def lookup(self, registry: str) -> Lookup:
-        """The credentials, for that very registry only."""
+        """The credentials where the registry is the one that they were given for, else none."""
         is_meant = normalise_registry(self.registry.removesuffix(":443")) == registry
         return Lookup(self.credentials) if is_meant else Lookup()
