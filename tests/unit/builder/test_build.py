@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import resource
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +14,8 @@ import pytest
 
 from knarr.builder.build import build_image, dry_run, open_build
 from knarr.builder.request.request import BuildRequest, Outputs
-from knarr.builder.roots import choose
 from knarr.errors import ContextError, IsolationError, OutputError, RegistryError
+from knarr.linux import syscalls as sc
 from knarr.oci.digest import Digest
 from knarr.oci.reference import Reference
 from knarr.progress import ImageBuilt, Note, Pushed
@@ -38,9 +40,12 @@ NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
-def soft(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the test's own process as it is: a process that may not be looked at stays so."""
-    monkeypatch.setattr(choose, "harden", lambda: None)
+def readable() -> Iterator[None]:
+    """A build closes its process to others' looks; here that is the process of all tests."""
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, limits)
+    sc.prctl(sc.PR_SET_DUMPABLE, 1)
 
 
 @pytest.fixture
