@@ -44,7 +44,7 @@ class DoorError(Exception):
     """A library does not hold a path that was to be changed: this is written for another version of it."""
 
 
-def close_doors(name: str, data: bytes, architecture: Architecture) -> bytes:
+def patch_paths(name: str, data: bytes, architecture: Architecture) -> bytes:
     """The library with its paths changed; others than the loader, libc, libcrypto come back as they are."""
     for old, new in _rules(name, architecture).items():
         before, after = old.encode(), new.encode()

@@ -11,7 +11,7 @@ from scripts.image.architecture import Architecture
 from scripts.image.bytecode import Compiler
 from scripts.image.downloads import Downloads
 from scripts.image.elf import is_elf, needed_libraries, search_paths, with_interpreter, without_sections
-from scripts.image.path_patches import CA_BUNDLE, NSS_CONFIG, close_doors
+from scripts.image.path_patches import CA_BUNDLE, NSS_CONFIG, patch_paths
 from scripts.image.selection import (
     KEPT_OF,
     OPENED_BY_NAME,
@@ -103,7 +103,7 @@ class _Runtime:
         data = (self._debian / "usr/bin" / PYTHON).read_bytes()
         _write(self._root / "knarr/bin" / PYTHON, with_interpreter(data, _LOADER), 0o755)
         loader = Path(f"{self._debian}{self._architecture.loader}")
-        data = close_doors(loader.name, loader.read_bytes(), self._architecture)
+        data = patch_paths(loader.name, loader.read_bytes(), self._architecture)
         _write(Path(f"{self._root}{_LOADER}"), data, 0o755)
 
     def _add_standard_library(self) -> None:
@@ -183,7 +183,7 @@ def _add_libraries(architecture: Architecture, downloads: Downloads, tree: Tree)
             continue
         there.add(name)
         data = _find_library(name, downloads.debian, architecture).read_bytes()
-        _write(tree.runtime / "knarr/lib" / name, close_doors(name, data, architecture))
+        _write(tree.runtime / "knarr/lib" / name, patch_paths(name, data, architecture))
         waiting += needed_libraries(data)
 
 

@@ -41,15 +41,15 @@ class Image:
         """The same with one more layer and its history entry."""
         return Image(self.config.with_layer(layer.diff_id, entry), (*self.layers, layer))
 
-    def with_merged(self, kept: int, layer: Layer) -> "Image":
+    def with_squashed(self, kept: int, layer: Layer) -> "Image":
         """The lowest `kept` layers with one layer for all others; history says so of the last of these."""
         diff_ids = [str(each.diff_id) for each in (*self.layers[:kept], layer)]
         config = self.config.with_property("rootfs", {"type": "layers", "diff_ids": diff_ids})
         history, seen, total = [], 0, len(self.layers)
         for entry in self.config.history:
             seen += not entry.empty_layer
-            is_merged = not entry.empty_layer and kept < seen < total
-            history.append(dataclasses.replace(entry, empty_layer=True) if is_merged else entry)
+            is_squashed = not entry.empty_layer and kept < seen < total
+            history.append(dataclasses.replace(entry, empty_layer=True) if is_squashed else entry)
         document = [entry.to_json() for entry in history]
         return Image(config.with_property("history", document), (*self.layers[:kept], layer))
 

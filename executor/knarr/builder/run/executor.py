@@ -301,4 +301,4 @@ def _as_single_layer(image: Image, kept: int, tools: Tools) -> Image:
     for layer in own:
         with tools.blobs.open(layer) as stream:
             squash.add(read_members(stream), layer)
-    return image.with_merged(kept, tools.blobs.write_layer(squash.items()))
+    return image.with_squashed(kept, tools.blobs.write_layer(squash.items()))
