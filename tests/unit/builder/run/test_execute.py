@@ -9,8 +9,10 @@ from knarr.builder.request.snapshot_rules import SnapshotRules
 from knarr.builder.roots.backend import StepCommand
 from knarr.errors import ContextError, DockerfileError, IsolationError, KnarrError, RunError
 from knarr.images.image import Layer
+from knarr.oci.reference import Reference
 from knarr.progress import BuildPlanned, StepEnded, StepStarted
 from support.fake_backend import NO_RUN, ONE_ROOT, PLAIN
+from support.memory_registry import MemoryRegistry
 from support.planned_builds import OpenedBuild, Workshop
 
 LINES = """\
@@ -163,6 +165,24 @@ def test_steps_that_are_not_cached_are_made_each_time(workshop: Workshop) -> Non
         assert second.files(image) == FILES
     assert second.ran == first.ran
     assert second.judged()["2/3"] == "hit"
+
+
+def test_a_stage_is_known_when_its_download_is(workshop: Workshop, memory: MemoryRegistry) -> None:
+    """Its key is not known ahead; from then on the cache remembers its files, and none of it is pulled."""
+    memory.files["/files/f"] = b"x"
+    cache = workshop.cache(Reference(memory.host, "app/cache"))
+    lines = f"FROM base AS a\nADD http://{memory.host}/files/f /f\nFROM base\nCOPY --from=a /f /g\n"
+    with workshop.open(lines, cache=cache) as first:
+        first.execute()
+    with workshop.open(lines, cache=cache) as second:
+        second.execute()
+    assert second.judged() == {"0/1": "hit", "1/1": "hit"}
+    assert not [line for line in memory.asked if line.startswith("GET") and line[-64:] in layers_of(memory)]
+
+
+def layers_of(memory: MemoryRegistry) -> set[str]:
+    """The hex digits of the blobs that are no JSON."""
+    return {digest[-64:] for digest, data in memory.blobs.items() if data[:1] != b"{"}
 
 
 def test_what_a_step_makes_that_is_not_cached_is_read_each_time(workshop: Workshop) -> None:
