@@ -62,6 +62,19 @@ def test_the_stage_is_built_anew(workshop: Workshop, memory: MemoryRegistry, nam
     assert opened.told.count("stage 0") == opened.told.count("stage ended 0") == 2
 
 
+def test_what_is_told_of_a_stage_that_is_begun_anew(workshop: Workshop, memory: MemoryRegistry) -> None:
+    """The step that found the damage ends with its stage, and is begun again."""
+    late = Late(workshop, memory, SAME_STAGE)
+    late.damage(late.first)
+    memory.files[FILE] = b"second"
+    with workshop.open(late.dockerfile, cache=late.cache) as opened:
+        opened.execute()
+    begun = ["hit 0/1", "step 0/1", "step ended 0/1", "step 0/2", "miss 0/2"]
+    made = ["miss 0/1", "step 0/1", "step ended 0/1", "step 0/2", "miss 0/2", "step ended 0/2"]
+    last = ["miss 0/3", "step 0/3", "step ended 0/3"]
+    assert opened.told == ["stage 0", *begun, "stage ended 0", "stage 0", *made, *last, "stage ended 0"]
+
+
 @pytest.mark.parametrize("name", BUILDS)
 def test_what_was_made_anew_is_kept(workshop: Workshop, memory: MemoryRegistry, name: str) -> None:
     late = Late(workshop, memory, BUILDS[name])
