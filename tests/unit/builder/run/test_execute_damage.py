@@ -3,6 +3,7 @@
 import pytest
 
 from knarr.builder.request.cache_settings import CacheSettings
+from knarr.builder.request.request import Outputs
 from knarr.oci.digest import Digest
 from knarr.oci.reference import Reference
 from support.memory_registry import MemoryRegistry
@@ -29,7 +30,7 @@ class Late:
         self.dockerfile = dockerfile.format(host=memory.host, file=FILE)
         memory.files[FILE] = b"first"
         with workshop.open(self.dockerfile, cache=self.cache) as opened:
-            opened.execute()
+            self.last = opened.execute().layers[-1].descriptor.digest
         with workshop.open(self.dockerfile, targets=("0",)) as opened:
             self.first = opened.execute().layers[1].descriptor.digest
 
@@ -98,6 +99,17 @@ def test_a_layer_that_nobody_reads_may_be_damaged(
         opened.execute()
     assert memory.pulled(late.first) == 0
     assert (opened.ran, opened.warnings, opened.opened) == ([], [], 0)
+
+
+def test_outputs_on_disk_read_what_is_found_late(workshop: Workshop, memory: MemoryRegistry) -> None:
+    late = Late(workshop, memory, SAME_STAGE)
+    late.damage(late.last)
+    outputs = Outputs(oci_layout_path=workshop.place / "out")
+    with workshop.open(late.dockerfile, cache=late.cache, outputs=outputs) as opened:
+        image = opened.execute()
+        assert opened.files(image)["out"] == "first"
+    assert opened.ran == ["copy /file /out"]
+    assert len(opened.warnings) == 1
 
 
 STEPS = "FROM base\nRUN write /one 1\nRUN write /two 2\nRUN copy /two /three\n"
