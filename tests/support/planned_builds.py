@@ -34,7 +34,7 @@ from knarr.progress import (
     StepStarted,
 )
 from knarr.registry.client import Client
-from support.fake_backend import PLAIN, FakeBackend
+from support.fake_backend import PLAIN, FakeBackend, Run
 from support.image_layout import Member
 from support.planned_keys import AMD64, write_base
 from support.registry_images import Events
@@ -115,6 +115,24 @@ class OpenedBuild:
         return found
 
 
+def carry_out(root: Path, command: StepCommand) -> None:
+    """Do what a shell form says: `write PATH TEXT`, `copy FROM TO`, `remove PATH` or `fail STATUS`.
+
+    `copy` finds files of mounts.
+    """
+    word, *arguments = shlex.split(command.argv[-1])
+    if word == "fail":
+        raise RunError(f"failed: {command.argv}", status=int(arguments[0]))
+    if word == "write":
+        _write(root, arguments[0], arguments[1])
+    elif word == "copy":
+        _write(root, arguments[1], _find(root, command, arguments[0]).read_text())
+    elif word == "remove":
+        (root / arguments[0].lstrip("/")).unlink()
+    else:
+        raise RunError(f"no such step: {command.argv}", status=127)
+
+
 @dataclass
 class Workshop:
     """A directory with a build context, a base image called `base`, a place for each build's work.
@@ -168,12 +186,14 @@ class Workshop:
         )
 
     @contextmanager
-    def open(self, dockerfile: str, *, abilities: Abilities = PLAIN, **changes: Any) -> Iterator[OpenedBuild]:
-        """Open a build; `changes` are properties of its request."""
+    def open(
+        self, dockerfile: str, *, abilities: Abilities = PLAIN, run: Run = carry_out, **changes: Any
+    ) -> Iterator[OpenedBuild]:
+        """Open a build whose RUN steps `run` carries out; `changes` are properties of its request."""
         request, events = self.request(dockerfile, **changes), Events()
         with (
             Client(reporter=events, sleep=_no_time) as client,
-            FakeBackend(carry_out, request.work_dir / "roots", abilities) as backend,
+            FakeBackend(run, request.work_dir / "roots", abilities) as backend,
         ):
             source = read_source(request, events)
             with open_tools(request, source, backend, client, events) as tools:
@@ -183,24 +203,6 @@ class Workshop:
         """The plan of a build."""
         with self.open(dockerfile, **changes) as opened:
             return opened.build.resolve()
-
-
-def carry_out(root: Path, command: StepCommand) -> None:
-    """Do what a shell form says: `write PATH TEXT`, `copy FROM TO`, `remove PATH` or `fail STATUS`.
-
-    `copy` finds files of mounts.
-    """
-    word, *arguments = shlex.split(command.argv[-1])
-    if word == "fail":
-        raise RunError(f"failed: {command.argv}", status=int(arguments[0]))
-    if word == "write":
-        _write(root, arguments[0], arguments[1])
-    elif word == "copy":
-        _write(root, arguments[1], _find(root, command, arguments[0]).read_text())
-    elif word == "remove":
-        (root / arguments[0].lstrip("/")).unlink()
-    else:
-        raise RunError(f"no such step: {command.argv}", status=127)
 
 
 def warnings_of(events: Sequence[Event]) -> list[str]:

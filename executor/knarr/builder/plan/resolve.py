@@ -163,7 +163,7 @@ def _source_images(
             named = references_of(dockerfile, planned.stage.index, [instruction], contexts)
             with located(instruction):
                 for reference in named:
-                    if isinstance(reference, ImageReference) and reference not in found:
+                    if isinstance(reference, ImageReference):
                         found[reference] = images.registry_image(reference.name, platform)
                     elif isinstance(reference, ContextReference) and not images.is_directory(reference.name):
                         found[reference] = images.context_image(reference.name, platform)

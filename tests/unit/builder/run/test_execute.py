@@ -1,13 +1,18 @@
 """A plan that is carried out: layers, config, the order of what is told."""
 
+from pathlib import Path
+
 import pytest
 
 from knarr.builder.request.cache_settings import CacheRules
 from knarr.builder.request.snapshot_rules import SnapshotRules
+from knarr.builder.roots.backend import StepCommand
 from knarr.errors import ContextError, DockerfileError, IsolationError, KnarrError, RunError
 from knarr.images.image import Layer
+from knarr.oci.reference import Reference
 from knarr.progress import BuildPlanned, StepEnded, StepStarted
 from support.fake_backend import NO_RUN, ONE_ROOT, PLAIN
+from support.memory_registry import MemoryRegistry
 from support.planned_builds import OpenedBuild, Workshop
 
 LINES = """\
@@ -162,6 +167,37 @@ def test_steps_that_are_not_cached_are_made_each_time(workshop: Workshop) -> Non
     assert second.judged()["2/3"] == "hit"
 
 
+def test_a_stage_is_known_when_its_download_is(workshop: Workshop, memory: MemoryRegistry) -> None:
+    """Its key is not known ahead; from then on the cache remembers its files, and none of it is pulled."""
+    memory.files["/files/f"] = b"x"
+    cache = workshop.cache(Reference(memory.host, "app/cache"))
+    lines = f"FROM base AS a\nADD http://{memory.host}/files/f /f\nFROM base\nCOPY --from=a /f /g\n"
+    with workshop.open(lines, cache=cache) as first:
+        first.execute()
+    with workshop.open(lines, cache=cache) as second:
+        second.execute()
+    assert second.judged() == {"0/1": "hit", "1/1": "hit"}
+    assert not [line for line in memory.asked if line.startswith("GET") and line[-64:] in layers_of(memory)]
+
+
+def layers_of(memory: MemoryRegistry) -> set[str]:
+    """The hex digits of the blobs that are no JSON."""
+    return {digest[-64:] for digest, data in memory.blobs.items() if data[:1] != b"{"}
+
+
+def test_what_a_step_makes_that_is_not_cached_is_read_each_time(workshop: Workshop) -> None:
+    """Its stage says the same and has something else: who copies from it must not go by what was there."""
+    cache = workshop.cache(rules=CacheRules(run_layers=False, copy_layers=True))
+    lines = "FROM base AS a\nRUN date\nFROM base\nCOPY --from=a /date /date\n"
+    for date in ("monday", "tuesday"):
+
+        def run(root: Path, _: StepCommand, date: str = date) -> None:
+            (root / "date").write_text(date)
+
+        with workshop.open(lines, cache=cache, run=run) as opened:
+            assert opened.files(opened.execute())["date"] == date
+
+
 def test_a_failing_step_ends_the_build(workshop: Workshop) -> None:
     lines = "FROM base\nRUN write /a 1\nRUN fail 3\nRUN write /b 1\n"
     with workshop.open(lines) as opened:
@@ -204,6 +240,16 @@ def test_a_failure_has_its_line_once(workshop: Workshop, name: str, cache: str) 
     assert caught.value.line == line
     assert str(caught.value).count("Dockerfile:") == 1
     assert not isinstance(caught.value, DockerfileError)
+
+
+def test_a_fault_of_the_dockerfile_in_a_source_stage_has_its_own_place(workshop: Workshop) -> None:
+    lines = "FROM base AS a\nRUN --mount=target=. write /x 1\nFROM base\nCOPY --from=a /x /\n"
+    with workshop.open(lines, cache=workshop.cache()) as opened:
+        with pytest.raises(DockerfileError, match="invalid mount target") as caught:
+            opened.execute()
+    assert caught.value.location is not None
+    assert caught.value.location.line == 2
+    assert str(caught.value).count("Dockerfile:") == 1
 
 
 def test_a_step_that_cannot_run_is_refused_before_any_work(workshop: Workshop) -> None:

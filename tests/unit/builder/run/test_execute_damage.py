@@ -3,6 +3,7 @@
 import pytest
 
 from knarr.builder.request.cache_settings import CacheSettings
+from knarr.builder.request.request import Outputs
 from knarr.oci.digest import Digest
 from knarr.oci.reference import Reference
 from support.memory_registry import MemoryRegistry
@@ -29,7 +30,7 @@ class Late:
         self.dockerfile = dockerfile.format(host=memory.host, file=FILE)
         memory.files[FILE] = b"first"
         with workshop.open(self.dockerfile, cache=self.cache) as opened:
-            opened.execute()
+            self.last = opened.execute().layers[-1].descriptor.digest
         with workshop.open(self.dockerfile, targets=("0",)) as opened:
             self.first = opened.execute().layers[1].descriptor.digest
 
@@ -62,6 +63,19 @@ def test_the_stage_is_built_anew(workshop: Workshop, memory: MemoryRegistry, nam
     assert opened.told.count("stage 0") == opened.told.count("stage ended 0") == 2
 
 
+def test_what_is_told_of_a_stage_that_is_begun_anew(workshop: Workshop, memory: MemoryRegistry) -> None:
+    """The step that found the damage ends with its stage, and is begun again."""
+    late = Late(workshop, memory, SAME_STAGE)
+    late.damage(late.first)
+    memory.files[FILE] = b"second"
+    with workshop.open(late.dockerfile, cache=late.cache) as opened:
+        opened.execute()
+    begun = ["hit 0/1", "step 0/1", "step ended 0/1", "step 0/2", "miss 0/2"]
+    made = ["miss 0/1", "step 0/1", "step ended 0/1", "step 0/2", "miss 0/2", "step ended 0/2"]
+    last = ["miss 0/3", "step 0/3", "step ended 0/3"]
+    assert opened.told == ["stage 0", *begun, "stage ended 0", "stage 0", *made, *last, "stage ended 0"]
+
+
 @pytest.mark.parametrize("name", BUILDS)
 def test_what_was_made_anew_is_kept(workshop: Workshop, memory: MemoryRegistry, name: str) -> None:
     late = Late(workshop, memory, BUILDS[name])
@@ -87,8 +101,18 @@ def test_a_layer_that_nobody_reads_may_be_damaged(
     assert (opened.ran, opened.warnings, opened.opened) == ([], [], 0)
 
 
+def test_outputs_on_disk_read_what_is_found_late(workshop: Workshop, memory: MemoryRegistry) -> None:
+    late = Late(workshop, memory, SAME_STAGE)
+    late.damage(late.last)
+    outputs = Outputs(oci_layout_path=workshop.place / "out")
+    with workshop.open(late.dockerfile, cache=late.cache, outputs=outputs) as opened:
+        image = opened.execute()
+        assert opened.files(image)["out"] == "first"
+    assert opened.ran == ["copy /file /out"]
+    assert len(opened.warnings) == 1
+
+
 STEPS = "FROM base\nRUN write /one 1\nRUN write /two 2\nRUN copy /two /three\n"
-STEP_FILES = {"etc/base": "base", "one": "1", "two": "2", "three": "2"}
 
 
 @pytest.mark.parametrize("damage", ["", "damage"])
@@ -102,9 +126,10 @@ def test_a_layer_for_a_directory_that_is_open(
     memory.forget(first)
     if damage:
         memory.damaged.add(str(second))
-    with workshop.open(STEPS, cache=cache) as opened:
-        assert opened.files(opened.execute()) == STEP_FILES
-    assert opened.ran == (["write /one 1", "write /two 2"] if damage else ["write /one 1"])
-    assert opened.judged()["0/3"] == "hit"
+    with workshop.open(STEPS.replace("/three", "/four"), cache=cache) as opened:
+        made = {"one": "1", "two": "2", "four": "2"}
+        assert opened.files(opened.execute()) == {"etc/base": "base", **made}
+    repeated = ["write /one 1", "write /two 2"] if damage else ["write /one 1"]
+    assert opened.ran == [*repeated, "copy /two /four"]
     assert len(opened.warnings) == (1 if damage else 0)
     assert opened.opened == 1

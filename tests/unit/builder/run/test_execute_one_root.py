@@ -66,3 +66,14 @@ def test_stages_without_steps_open_nothing(workshop: Workshop) -> None:
     for abilities in (ONE_ROOT, PLAIN):
         opened, files = build(workshop, lines, abilities)
         assert (files["f"], opened.opened) == ("x\n", 0)
+
+
+def test_a_stage_on_another_has_its_own_cached_layers(workshop: Workshop) -> None:
+    lines = "FROM base AS a\nRUN write /a 1\nFROM a\nRUN write /b 2\nRUN copy /b {}\n"
+    for abilities in (ONE_ROOT, PLAIN):
+        settings = workshop.cache(workshop.place / f"cache{workshop.builds}")
+        for name in ("/c", "/d"):
+            with workshop.open(lines.format(name), abilities=abilities, cache=settings) as opened:
+                expected = {"etc/base": "base", "a": "1", "b": "2", name[1:]: "2"}
+                assert opened.files(opened.execute()) == expected
+        assert opened.ran == ["copy /b /d"]
