@@ -17,7 +17,7 @@ from support.registry import Registry
 from support.tiers import ALL, QUICK, TIERS, is_in_tier, is_left_out
 
 _REPOSITORY = Path(__file__).parents[1]
-_FUZZ_EXAMPLES = 5000
+_FUZZ_EXAMPLES = 1000
 
 # CI has the same examples in every run; `make fuzz` looks for new ones with `--hypothesis-profile=random`.
 # No example has a time limit: a busy machine would fail it.

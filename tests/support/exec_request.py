@@ -22,6 +22,8 @@ APPLETS = (
     *("mount", "umount"),
     *("cat", "head", "grep", "touch", "rm", "mkdir", "mv", "mknod", "chmod", "stat", "ls", "readlink", "dd"),
 )
+# Not 1000, the first that useradd takes on a new system: tests have it for a user without further ids.
+_FAR_IDS = ("--key=UID_MIN=50000", "--key=UID_MAX=54000", "--key=GID_MIN=50000", "--key=GID_MAX=54000")
 _PACKAGE_ROOMS = ("exec", "linux")
 _PACKAGE_PARTS = ("__init__.py", "errors.py")
 
@@ -178,7 +180,7 @@ def user_with_subordinate_ids(name: str) -> Iterator[Identity]:
     first = 700_000 + worker_number() * 65_536
     ids = f"{first}-{first + 65_535}"
     subprocess.run(["userdel", name], capture_output=True, check=False)  # left by a run that was killed
-    _admin("useradd", "--no-create-home", "--shell", "/bin/false", name)
+    _admin("useradd", *_FAR_IDS, "--no-create-home", "--shell", "/bin/false", name)
     try:
         _admin("usermod", "--add-subuids", ids, "--add-subgids", ids, name)
         uid, gid = (int(_admin("id", option, name)) for option in ("-u", "-g"))
