@@ -30,7 +30,7 @@ test: packages-test $(VENV)/.knarr-test ## unit tests, whole builds, wrappers by
 	$(run_tests) quick -- $(PYTEST_ARGS)
 
 test-all: packages-test-all $(VENV)/.knarr-test-all ## every test: engines, containers and wrappers run for real too
-	$(run_tests) quick rest -- $(PYTEST_ARGS)
+	$(run_tests) quick slow rest -- $(PYTEST_ARGS)
 
 fuzz: packages-test $(VENV)/.knarr-test ## property tests with new examples, FUZZ_ROUNDS times or until one fails
 	for round in $$(seq $(FUZZ_ROUNDS)); do \

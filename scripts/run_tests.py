@@ -2,9 +2,9 @@
 
     python -m scripts.run_tests --results=DIRECTORY TIER... -- PYTEST_ARGUMENTS...
 
-The quick tier runs in as many processes as there are processors, the others in one: an engine that runs
-containers is made once. The last line says how many tests passed and failed in all tiers together; `summary`
-in the directory has the same line. The exit status is 0 when every run's was.
+The quick and the slow tier run in as many processes as there are processors, the rest in one: an engine that
+runs containers is made once. The last line says how many tests passed and failed in all tiers together;
+`summary` in the directory has the same line. The exit status is 0 when every run's was.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+_SIDE_BY_SIDE = frozenset({"quick", "slow"})
 _NO_TESTS = 5
 """The status of pytest when its arguments pick no test of a tier."""
 
@@ -53,7 +54,7 @@ def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _run(tier: str, report: Path, arguments: Sequence[str]) -> int:
-    side_by_side = [f"--numprocesses={os.cpu_count()}", "--dist=worksteal"] if tier == "quick" else []
+    side_by_side = [f"--numprocesses={os.cpu_count()}", "--dist=worksteal"] if tier in _SIDE_BY_SIDE else []
     options = [f"--tier={tier}", *side_by_side, "--durations=20", f"--junit-xml={report}", *arguments]
     return subprocess.run([sys.executable, "-m", "pytest", *options], check=False).returncode
 

@@ -14,7 +14,7 @@ from support.docker_engine import Engine
 from support.flatten import FlatImage, flatten_layout
 from support.namespace_results import NamespaceResults
 from support.registry import Registry
-from support.tiers import ALL, QUICK, TIERS, is_in_tier, is_left_out
+from support.tiers import ALL, QUICK, SLOW, TIERS, is_in_tier, is_left_out
 
 _REPOSITORY = Path(__file__).parents[1]
 _FUZZ_EXAMPLES = 1000
@@ -68,8 +68,8 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bases(pytestconfig: pytest.Config) -> list[Base]:
-    """The base images on disk; the quick tier has none whose packages must be fetched from Debian."""
-    names = SMALL if pytestconfig.getoption("tier") == QUICK else USUAL
+    """The base images on disk; only the rest has one whose packages must be fetched from Debian."""
+    names = SMALL if pytestconfig.getoption("tier") in (QUICK, SLOW) else USUAL
     return [base(name, cache_directory()) for name in names]
 
 

@@ -16,6 +16,8 @@ from support.faulty_registry import Answer, Asked
 from support.flatten import flatten_layout
 from support.registry import Registry
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bench(base_registry: Registry, tmp_path: Path) -> Iterator[Bench]:

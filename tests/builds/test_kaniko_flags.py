@@ -20,7 +20,7 @@ from support.faulty_registry import Answer, FaultyRegistry
 from support.kaniko_flags import Bench, Row, read_table
 from support.registry import Registry, make_certificates
 
-pytestmark = [pytest.mark.registry, pytest.mark.root]
+pytestmark = [pytest.mark.registry, pytest.mark.root, pytest.mark.slow]
 
 FLAGS, ROWS = read_table()
 

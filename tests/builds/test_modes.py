@@ -14,7 +14,7 @@ from support.exec_request import Identity, user_with_subordinate_ids
 from support.flatten import FlatImage
 from support.registry import Registry
 
-pytestmark = [pytest.mark.root, pytest.mark.registry]
+pytestmark = [pytest.mark.root, pytest.mark.registry, pytest.mark.slow]
 
 _ROOT = Identity("root", 0, 0)
 _SINGLE_ID = Identity("single id", 54321, 54321)

@@ -6,7 +6,7 @@ import pytest
 
 from support.builds_as import Builder, tree_digest
 
-pytestmark = [pytest.mark.root, pytest.mark.registry]
+pytestmark = [pytest.mark.root, pytest.mark.registry, pytest.mark.slow]
 
 FROM = "FROM busybox\n"
 CANARY = "aBirdLikeNoOther"

@@ -16,6 +16,8 @@ from support.faulty_registry import Answer, FaultyRegistry
 from support.knarr_cli import EXECUTOR
 from support.registry import Registry
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 24 * 3600
 LINES = "FROM busybox\nRUN echo hello > /hello\n"
 

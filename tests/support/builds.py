@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.knarr_cli import EXECUTOR, knarr
+from support.knarr_cli import EXECUTOR, knarr, mind_signals
 from support.registry import Registry
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -92,7 +91,7 @@ class Builds:
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-            preexec_fn=_mind_signals,
+            preexec_fn=mind_signals,
         )
 
     def name(self, repository_and_tag: str) -> str:
@@ -128,9 +127,3 @@ def check_explained(result: Result, *words: str) -> None:
     assert any(line.startswith("hint: ") for line in lines), result.log
     for word in words:
         assert word in result.explanation, result.log
-
-
-def _mind_signals() -> None:
-    """Signals as a terminal has them, also where the tests were started by nohup or in the background."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import knarr
+from support.knarr_cli import mind_signals
 from support.workers import worker_number
 
 SUPPORT = Path(__file__).resolve().parent
@@ -114,7 +115,12 @@ class Executor:
             stream.seek(0)
             credentials = {**self.credentials(), "env": {**self.credentials()["env"], **env}}
             return subprocess.Popen(
-                self.command(), stdin=stream, stdout=subprocess.DEVNULL, text=True, **credentials
+                self.command(),
+                stdin=stream,
+                stdout=subprocess.DEVNULL,
+                text=True,
+                preexec_fn=mind_signals,
+                **credentials,
             )
 
     def command(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Runs the product as its users do: the command line, in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,3 +23,9 @@ def knarr(
         stdin=subprocess.DEVNULL,
         timeout=timeout_s,
     )
+
+
+def mind_signals() -> None:
+    """Signals as a terminal has them, also where the tests were started by nohup or in the background."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

@@ -1,7 +1,8 @@
-"""The tier of a test: `quick` is what `make test` runs, `rest` is what `make test-all` adds to it.
+"""The tier of a test: `quick` is what `make test` runs, `slow` and `rest` are what `make test-all` adds to it.
 
-A test is of the rest when it lies in tests/containers or has one of the markers in `_MARKERS`. Nothing else
-decides it.
+A test is of the rest when it lies in tests/containers or has one of the markers in `_REST`: it needs engines,
+other builders or runners. It is slow when it lies in tests/kernel or has the marker `slow`: it needs no more
+than a quick one, but `make test` must take minutes. Nothing else decides it.
 """
 
 from collections.abc import Iterable
@@ -9,18 +10,24 @@ from pathlib import Path
 
 from support.places import TESTS
 
-QUICK, REST, ALL = TIERS = ("quick", "rest", "all")
+QUICK, SLOW, REST, ALL = TIERS = ("quick", "slow", "rest", "all")
 
-_DIRECTORY = TESTS / "containers"
-_MARKERS = frozenset({"docker", "podman", "buildah", "debian", "runner"})
+_REST_DIRECTORY = TESTS / "containers"
+_SLOW_DIRECTORY = TESTS / "kernel"
+_REST = frozenset({"docker", "podman", "buildah", "debian", "runner"})
 
 
 def is_left_out(directory: Path, tier: str) -> bool:
     """Whether a tier has no test in a directory, so that nothing there needs to be imported."""
-    return tier == QUICK and directory == _DIRECTORY
+    return tier in (QUICK, SLOW) and directory == _REST_DIRECTORY
 
 
 def is_in_tier(path: Path, markers: Iterable[str], tier: str) -> bool:
     """Whether a tier has the test with these markers in this file."""
-    is_rest = _DIRECTORY in path.parents or not _MARKERS.isdisjoint(markers)
-    return tier == ALL or is_rest == (tier == REST)
+    return tier in (ALL, _tier_of(path, frozenset(markers)))
+
+
+def _tier_of(path: Path, markers: frozenset[str]) -> str:
+    if _REST_DIRECTORY in path.parents or not _REST.isdisjoint(markers):
+        return REST
+    return SLOW if _SLOW_DIRECTORY in path.parents or "slow" in markers else QUICK
