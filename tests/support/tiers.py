@@ -1,4 +1,4 @@
-"""The tier of a test: `quick` is what `make test` runs, `slow` and `rest` are what `make test-all` adds to it.
+"""The tier of a test: `quick` is what `make test` runs, `slow` and `rest` are what `make test-all` adds.
 
 A test is of the rest when it lies in tests/containers or has one of the markers in `_REST`: it needs engines,
 other builders or runners. It is slow when it lies in tests/kernel or has the marker `slow`: it needs no more
