@@ -343,7 +343,7 @@ def test_a_step_without_a_network_is_refused(container: Container) -> None:
 def test_only_what_no_step_can_replace_is_trusted(container: Container) -> None:
     assert container.backend.trusts(None)
     assert container.backend.trusts(Path("/knarr/bin/git"))
-    assert not container.backend.trusts(Path("/usr/bin/git"))
+    assert not container.backend.trusts(Path("/opt/tools/git"))
 
 
 def test_a_claim_takes_it_from_the_stage_that_has_it(container: Container) -> None:
