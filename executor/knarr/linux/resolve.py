@@ -3,7 +3,7 @@
 The root's content is hostile: `/dev -> /` or `/etc/resolv.conf -> ../../../etc/shadow` must not lead out of
 it. The rule is the same for every root, also for `rootfs.tree.resolve_links` over an index: an absolute link
 starts at the root, ".." at the root stays there, ".." behind a link is the parent of what the link stands
-for, and a path may lead through MAX_LINKS links. Magic links (`/proc/PID/root`) are never followed.
+for, and a path may lead through MAX_LINKS links. The kernel never follows a magic link (`/proc/PID/root`).
 
 Loaded by the small interpreter that starts each RUN step: see `linux.syscalls` for what that forbids.
 """
@@ -63,9 +63,10 @@ def resolve_in_root(
     """Open the directory at `path`, and tell its path after all links, "" for the root.
 
     The caller closes the descriptor, which is good for *at calls only (O_PATH). The kernel is never asked to
-    follow a link, so one that is put there meanwhile leads nowhere. `make_missing` makes a directory that is
-    missing, given the descriptor of the one above, the name in it and its whole path. Raises OSError as
-    `open_in_root`.
+    follow a link, so one that is put there meanwhile leads nowhere. A magic link means what its text says,
+    inside the root: a layer may have links into the /proc of the container that is built in place.
+    `make_missing` makes a directory that is missing, given the descriptor of the one above, the name in it
+    and its whole path. Raises OSError as `open_in_root`.
     """
     if "\0" in path:
         raise ValueError("embedded null byte")
@@ -76,7 +77,8 @@ def resolve_in_root(
             return sc.openat2(root, path, _DIRECTORY, _REFUSING), path
         except OSError:
             pass  # it has a link, is missing, or the kernel has no openat2
-    return _Walk(root, path, _DIRECTORY & ~os.O_NOFOLLOW, make_missing=make_missing).run()
+    flags = _DIRECTORY & ~os.O_NOFOLLOW
+    return _Walk(root, path, flags, reads_magic_links=True, make_missing=make_missing).run()
 
 
 def _is_normal(path: str) -> bool:
@@ -95,12 +97,14 @@ class _Walk:
         flags: int,
         *,
         follow_links: bool = True,
+        reads_magic_links: bool = False,
         make_missing: "Callable[[int, str, str], None] | None" = None,
     ) -> None:
         self._root = root
         self._path = path
         self._flags = flags
         self._follow_links = follow_links
+        self._reads_magic_links = reads_magic_links
         self._make_missing = make_missing
         self._fd = os.dup(root)
         self._resolved: list[str] = []
@@ -185,7 +189,9 @@ class _Walk:
 
     def _follow(self, link: int) -> None:
         self._links += 1
-        if not self._follow_links or self._links > MAX_LINKS or self._is_magic(link):
+        if not self._follow_links or self._links > MAX_LINKS:
+            raise _error(errno.ELOOP, self._path)
+        if not self._reads_magic_links and self._is_magic(link):
             raise _error(errno.ELOOP, self._path)
         if sum(map(len, self._resolved)) + len(self._resolved) > _MAX_PATH_BYTES:
             raise _error(errno.ENAMETOOLONG, self._path)

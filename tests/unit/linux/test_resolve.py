@@ -144,6 +144,15 @@ def test_magic_links_are_not_followed(opener: Opener) -> None:
     os.close(root)
 
 
+def test_a_magic_link_is_its_text_where_directories_are_looked_up() -> None:
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    descriptor, path = resolve_in_root(root, "proc/self/root/proc")
+    assert path == "proc"
+    assert os.fstat(descriptor).st_ino == os.stat("/proc").st_ino
+    os.close(descriptor)
+    os.close(root)
+
+
 def test_a_nul_is_refused(root: int) -> None:
     with pytest.raises(ValueError, match="null byte"):
         open_in_root(root, "outside\0/nothing")
