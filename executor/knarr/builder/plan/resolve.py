@@ -7,13 +7,13 @@ from knarr.builder.plan.checks import BuildChecks
 from knarr.builder.plan.instructions import apply_instruction
 from knarr.builder.plan.located import located
 from knarr.builder.plan.plan import Plan, StagePlan
-from knarr.builder.plan.source import DockerfileSource
+from knarr.builder.plan.source import DockerfileSource, global_args
 from knarr.builder.plan.state import StageState, Surroundings
 from knarr.builder.plan.steps import Step
 from knarr.builder.request.request import BuildRequest
 from knarr.dockerfile.language.instructions import Instruction
 from knarr.dockerfile.language.parser import Dockerfile, Stage, parse_onbuild
-from knarr.dockerfile.language.scope import Scope, global_scope
+from knarr.dockerfile.language.scope import Scope
 from knarr.dockerfile.stages.stages import (
     ContextReference,
     FromReference,
@@ -62,26 +62,17 @@ def resolve(request: BuildRequest, source: DockerfileSource, images: ImageLookup
     """
     dockerfile = source.dockerfile
     targets = tuple(resolve_target(dockerfile, name) for name in request.targets or (None,))
-    global_args = global_scope(
-        dockerfile.global_args,
-        build_args=request.build_args,
-        build_platform=str(request.build_platform or request.platform),
-        target_platform=str(request.platform),
-        target_stage=targets[0].name,
-        escape=dockerfile.directives.escape,
-    )
-    checks = BuildChecks(
-        dockerfile, global_args, request.build_args, request.platform, source.ignore, reporter
-    )
+    names = global_args(request, dockerfile, targets[0].name)
+    checks = BuildChecks(dockerfile, names, request.build_args, request.platform, source.ignore, reporter)
     checks.check_file()
     bases = _Bases(request.platform, images)
-    needed = _needed_stages(dockerfile, targets, global_args, bases)
+    needed = _needed_stages(dockerfile, targets, names, bases)
     starts = {each.stage.index: bases.of(each) for each in needed}
     checks.check_stages(needed, {index: image for index, image in starts.items() if image is not None})
     created_s = request.created_s if source.epoch_s is None else source.epoch_s
     source_images = _source_images(dockerfile, needed, request.platform, images)
     around = Surroundings(
-        dockerfile, request.build_args, global_args, images.context_names, source_images, created_s
+        dockerfile, request.build_args, names, images.context_names, source_images, created_s
     )
     return Plan(
         _plan_stages(needed, starts, around, request.platform),

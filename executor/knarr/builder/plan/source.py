@@ -37,7 +37,7 @@ def source_date_epoch(request: BuildRequest, dockerfile: Dockerfile) -> int | No
         for arg in dockerfile.global_args
         for declaration in arg.declarations
     ):
-        text = _global_args(request, dockerfile).get(EPOCH_ARGUMENT)
+        text = global_args(request, dockerfile, None).get(EPOCH_ARGUMENT)
     if text:
         return parse_epoch(text)
     return _START_S if request.reproducible else None
@@ -53,12 +53,13 @@ def parse_epoch(text: str) -> int:
     return int(text)
 
 
-def _global_args(request: BuildRequest, dockerfile: Dockerfile) -> dict[str, str]:
+def global_args(request: BuildRequest, dockerfile: Dockerfile, target_stage: str | None) -> dict[str, str]:
+    """What FROM sees; `target_stage` is the name of the stage that is built, None where it has none."""
     return global_scope(
         dockerfile.global_args,
         build_args=request.build_args,
         build_platform=str(request.build_platform or request.platform),
         target_platform=str(request.platform),
-        target_stage=None,
+        target_stage=target_stage,
         escape=dockerfile.directives.escape,
     )
