@@ -23,6 +23,7 @@ from knarr.dockerfile.stages.stages import (
     plan_stages,
     references_of,
     resolve_target,
+    target_name,
 )
 from knarr.errors import DockerfileError, UsageError
 from knarr.images.image import Image
@@ -62,7 +63,8 @@ def resolve(request: BuildRequest, source: DockerfileSource, images: ImageLookup
     """
     dockerfile = source.dockerfile
     targets = tuple(resolve_target(dockerfile, name) for name in request.targets or (None,))
-    names = global_args(request, dockerfile, targets[0].name)
+    first = request.targets[0] if request.targets else None
+    names = global_args(request, dockerfile, target_name(dockerfile, first))
     checks = BuildChecks(dockerfile, names, request.build_args, request.platform, source.ignore, reporter)
     checks.check_file()
     bases = _Bases(request.platform, images)

@@ -54,7 +54,7 @@ def parse_epoch(text: str) -> int:
 
 
 def global_args(request: BuildRequest, dockerfile: Dockerfile, target_stage: str | None) -> dict[str, str]:
-    """What FROM sees; `target_stage` is the name of the stage that is built, None where it has none."""
+    """What FROM sees; `target_stage` is what `target_name` gives."""
     return global_scope(
         dockerfile.global_args,
         build_args=request.build_args,

@@ -1,6 +1,5 @@
 """A directory of the machine as a source: the build context, or a named one."""
 
-import dataclasses
 import os
 from collections.abc import Hashable, Iterable
 from pathlib import Path
@@ -10,7 +9,7 @@ from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry
 from knarr.layers.paths import clean
-from knarr.rootfs.copying.sources import missing_source
+from knarr.rootfs.copying.sources import context_entry, missing_source
 from knarr.rootfs.copying.write_tree import write_tree
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.tree import Tree
@@ -86,7 +85,7 @@ class LocalSource:
 
 
 class RootOwned:
-    """A tree whose entries all belong to root, as those of a build context do."""
+    """A tree whose entries are what those of a build context are: see `context_entry`."""
 
     def __init__(self, tree: DirTree) -> None:
         self._tree = tree
@@ -94,7 +93,7 @@ class RootOwned:
     def lookup(self, path: str) -> Entry | None:
         """See `Tree.lookup`."""
         entry = self._tree.lookup(path)
-        return entry and dataclasses.replace(entry, uid=0, gid=0)
+        return entry and context_entry(entry)
 
     def resolve(self, path: str, *, follow_last: bool = True) -> str:
         """See `Tree.resolve`."""

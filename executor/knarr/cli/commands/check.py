@@ -18,7 +18,7 @@ from knarr.dockerfile.lint.checks import by_line, check_file, check_stages
 from knarr.dockerfile.lint.options import CheckOptions, violation
 from knarr.dockerfile.lint.rules import Finding
 from knarr.dockerfile.lint.walk import CheckContext
-from knarr.dockerfile.stages.stages import PlannedStage, plan_stages, resolve_target
+from knarr.dockerfile.stages.stages import PlannedStage, plan_stages, resolve_target, target_name
 from knarr.dockerfile.syntax.frontend import frontend_warning
 from knarr.errors import DockerfileError, UsageError
 
@@ -86,7 +86,7 @@ def _context(
         build_args=build_args,
         build_platform=str(platform),
         target_platform=str(platform),
-        target_stage=resolve_target(dockerfile, target).name,
+        target_stage=target_name(dockerfile, target),
         escape=escape,
     )
     return CheckContext(global_args, build_args, platform, escape, ignore)

@@ -116,7 +116,7 @@ def global_scope(
 ) -> dict[str, str]:
     """What FROM sees: the platform arguments and the ARGs before the first FROM, build arguments over both.
 
-    `target_stage` is the name of the stage that is built, None where it has none.
+    `target_stage` is what `target_name` gives.
     """
     values = {
         **platform_args("BUILD", build_platform),

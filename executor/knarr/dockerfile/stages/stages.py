@@ -85,6 +85,12 @@ def resolve_target(dockerfile: Dockerfile, target: str | None) -> Stage:
     raise DockerfileError(f"target stage {target!r} could not be found", hint=hint)
 
 
+def target_name(dockerfile: Dockerfile, target: str | None) -> str | None:
+    """What TARGETSTAGE says: the target as it was asked for; the name of the last stage, or of a number's."""
+    stage = resolve_target(dockerfile, target)
+    return target if target and stage.name == target.lower() else stage.name
+
+
 def plan_stages(
     dockerfile: Dockerfile,
     target: Stage,

@@ -72,7 +72,7 @@ class CopyRequest:
     link: bool = False
     parents: bool = False
     exclude: IgnorePatterns | None = None
-    """Paths relative to each source directory; a source that is a file is asked for by its name."""
+    """Paths relative to each source directory; a source itself is never left out, as in BuildKit."""
     unpack: bool = False
     """Whether a path that is an archive is unpacked: true for ADD."""
     created_ns: int = 0
@@ -152,17 +152,12 @@ class _Copy:
         if entry.kind is Kind.DIRECTORY:
             self._wanted += self._copy_directory(self._source, entry, parents)
             return
-        if self._excludes(name_of(clean(path))):
-            return
         open_content = partial(self._source.open, followed)
         if self._request.unpack and self._unpacked(entry, open_content):
             return
         if entry.kind is Kind.FILE:
             self._wanted.append(followed)
         place_file(self._plan, self._metadata.of(entry, self._file_target(path)), open_content)
-
-    def _excludes(self, name: str) -> bool:
-        return self._request.exclude is not None and self._request.exclude.excludes(name)
 
     def _copy_tree(self, source: TreeSource) -> None:
         entry = source.tree.lookup(source.path)
@@ -188,7 +183,7 @@ class _Copy:
             mtime_ns=mtime_ns,
             size=file.size,
         )
-        if self._excludes(entry.path) or (file.unpack and self._unpacked(entry, file.open_content)):
+        if file.unpack and self._unpacked(entry, file.open_content):
             return
         place_file(self._plan, self._metadata.of(entry, self._file_target(entry.path)), file.open_content)
 

@@ -1,15 +1,18 @@
 """The sources of COPY, from their text to paths in a tree."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.dockerfile.ignore.wildcards import has_wildcard, match_wildcard
 from knarr.errors import ContextError, DockerfileError
-from knarr.layers.entry import Kind
+from knarr.layers.entry import Entry, Kind
 from knarr.layers.paths import clean, join
 from knarr.rootfs.tree import Tree
 
 Ignored = Callable[[str], bool]
+
+_CAPABILITY = "security.capability"
 
 
 def find_sources(text: str, source: Tree, *, ignored: Ignored | None = None) -> list[str]:
@@ -76,3 +79,14 @@ def _match(pattern: str, name: str) -> bool:
         return match_wildcard(pattern, name)
     except ValueError as error:
         raise DockerfileError(f"{pattern!r} is no pattern: {error}") from error
+
+
+def context_entry(entry: Entry) -> Entry:
+    """What a file of a build context is for a build: it belongs to root, and has no file capabilities.
+
+    BuildKit loses them since it changes the owner of what it has received, and so do the builders on it.
+    """
+    xattrs = entry.xattrs
+    if _CAPABILITY in xattrs:
+        xattrs = {name: value for name, value in xattrs.items() if name != _CAPABILITY}
+    return replace(entry, uid=0, gid=0, xattrs=xattrs)

@@ -11,7 +11,8 @@ from knarr.errors import ContextError
 from knarr.layers.entry import Entry, Kind
 from knarr.layers.paths import join
 from knarr.rootfs.copying.chmod import ModeChange
-from knarr.rootfs.layer_draft import ROOT, LayerDraft, Owner
+from knarr.rootfs.copying.sources import context_entry
+from knarr.rootfs.layer_draft import LayerDraft, Owner
 from knarr.rootfs.tree import Tree
 
 
@@ -25,7 +26,9 @@ class Metadata:
 
     def of(self, entry: Entry, path: str) -> Entry:
         """The entry as it is written at `path`; a symlink has no mode to change."""
-        owner = self.chown or (Owner(entry.uid, entry.gid) if self.keep_owner else ROOT)
+        if not self.keep_owner:
+            entry = context_entry(entry)
+        owner = self.chown or Owner(entry.uid, entry.gid)
         mode = entry.mode
         if self.chmod is not None and entry.kind is not Kind.SYMLINK:
             mode = self.chmod.apply(mode, directory=entry.kind is Kind.DIRECTORY)
