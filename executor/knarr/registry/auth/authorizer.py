@@ -122,8 +122,8 @@ class Authorizer:
             challenge = choose_challenge(www_authenticate) if status == 401 else None
             if challenge is not None:
                 self._remember(request, challenge, sent)
-            found = self._look_up(request.endpoint.registry, request.repository).credentials
-            credentials = found if sent.owner else None
+            registry, repository = request.endpoint.registry, request.repository
+            credentials = self._look_up(registry, repository).credentials if sent.owner else None
             is_implicit = credentials is not None and credentials.is_implicit
             if challenge is not None and answers < (1 if is_implicit else _MAX_ANSWERS):
                 other = self._answer(request, challenge)

@@ -13,6 +13,7 @@ _REGISTRY_STATUSES = frozenset({200, 401})
 """What the API's root answers with (distribution-spec, "Determining Support")."""
 _NO_REGISTRY = 404
 _LIMIT_S = 10.0
+_CONNECT_S = 5.0
 
 
 class Probe:
@@ -32,9 +33,8 @@ class Probe:
         if self._proxies.for_url(endpoint.base_url) is not None:
             return None
         settings = self._rules.tls(parts.netloc, verify=endpoint.verify)
-        return self._transport.try_tls(
-            parts.hostname or "", parts.port or 443, tls=settings, limit_s=_LIMIT_S
-        )
+        limits = Timeouts(_CONNECT_S, _LIMIT_S)
+        return self._transport.try_tls(parts.hostname or "", parts.port or 443, tls=settings, limits=limits)
 
     def status(self, endpoint: Endpoint) -> int:
         """What the root of its API answers. Raises ConnectionFaultError."""
@@ -46,7 +46,7 @@ class Probe:
             body=None,
             tls=self._rules.tls(urlsplit(url).netloc, verify=endpoint.verify),
             proxy=self._proxies.for_url(url),
-            timeouts=Timeouts(_LIMIT_S, _LIMIT_S),
+            timeouts=Timeouts(_CONNECT_S, _LIMIT_S),
         )
         response.close()
         return response.status

@@ -189,13 +189,14 @@ class Transport:
             raise _closed(method, url)
         return Response(method, url, inner, clock=self._clock, stall_s=progress_s)
 
-    def try_tls(self, host: str, port: int, *, tls: TlsSettings, limit_s: float) -> Tls:
+    def try_tls(self, host: str, port: int, *, tls: TlsSettings, limits: Timeouts) -> Tls:
         """What a port shows of TLS to who connects directly and says nothing."""
         name = host.strip("[]")
         context = self._context(tls)
         try:
-            with socket.create_connection((name, port), min(limit_s, self._timeouts.connect_s)) as plain:
-                plain.settimeout(limit_s)
+            connect_s = min(limits.connect_s, self._timeouts.connect_s)
+            with socket.create_connection((name, port), connect_s) as plain:
+                plain.settimeout(min(limits.progress_s, self._timeouts.progress_s))
                 with context.wrap_socket(plain, server_hostname=name):
                     return Tls.SPOKEN
         except (OSError, UnicodeError) as error:

@@ -1,7 +1,10 @@
 """https first, plain http where that is not spoken. The oracle is what a registry sees of credentials."""
 
 import base64
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from knarr.registry.http.message import Request
 from knarr.registry.http.proxies import Proxies
 from knarr.registry.http.retry import RetryPolicy
 from support.faulty_registry import Answer, Asked, FaultyRegistry, Script
+from support.knarr_cli import EXECUTOR
 from support.memory_registry import MemoryRegistry
 from support.registry import make_certificates
 from support.registry_flags import IMAGE, USER, opened
@@ -262,3 +266,63 @@ def test_a_front_door_at_443_is_no_registry(https: int, http: int, used: str) ->
     assert Schemes().find(endpoint, Scripted()) == used
     with_port = HostRules(insecure_push=True).push_endpoint("registry.corp:5000")
     assert Schemes().find(with_port, Scripted()) == "https"
+
+
+def test_a_port_80_that_only_leads_to_https_is_not_spoken_to() -> None:
+    """https fails in passing; what answers at 80 must not make us stay there."""
+    tries: list[str] = []
+
+    def script(asked: Asked) -> Answer:
+        tries.append(asked.method)
+        if asked.method == "CONNECT":
+            return Answer(502)
+        return Answer(301, headers={"Location": asked.path.replace("http://", "https://", 1)})
+
+    rules = HostRules(insecure_registries=("registry.corp",))
+    with FaultyRegistry(script) as proxy, _through(proxy, rules) as client:
+        with pytest.raises(RegistryError, match="leads to https, which does not answer"):
+            _ask(client, "registry.corp")
+    assert tries.count("CONNECT") > 1  # https is tried anew each time
+
+
+def test_a_public_registry_without_checks_is_not_left_for_port_80() -> None:
+    def script(asked: Asked) -> Answer:
+        return Answer(502) if asked.method == "CONNECT" else Answer(404)
+
+    with FaultyRegistry(script) as proxy, _through(proxy, HostRules(skip_verify=True)) as client:
+        with pytest.raises(RegistryError, match="GET https://registry"):
+            _ask(client, "registry.example.com")
+        assert {asked.path for asked in proxy.asked if asked.method != "CONNECT"} == {
+            "http://registry.example.com/v2/"
+        }
+
+
+def test_the_name_of_the_program_decides(tmp_path: Path) -> None:
+    """As a container starts it: `/kaniko/executor`."""
+    memory = MemoryRegistry()
+
+    def script(asked: Asked) -> Answer:
+        if asked.method == "CONNECT":
+            return Answer(502)
+        path = asked.path.removeprefix("http://registry.local")
+        return Answer(200) if path == "/v2/" else memory(Asked(asked.method, path, asked.headers, asked.body))
+
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    flags = ("-d=registry.local/app:1", "--isolation=none")
+    with FaultyRegistry(script) as proxy:
+        proxies = {"http_proxy": f"http://{proxy.host}", "https_proxy": f"http://{proxy.host}"}
+        for name, status in (("executor", 0), ("knarr", 5)):
+            program = tmp_path / name
+            program.write_text("from knarr.cli.main import main\nmain()\n")
+            verb = [] if name == "executor" else ["build"]
+            done = subprocess.run(
+                [sys.executable, program, *verb, f"--context={context}", *flags],
+                env={**os.environ, **proxies, "PYTHONPATH": str(EXECUTOR), "KNARR_DIR": str(tmp_path)},
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == status, done.stderr
+            assert ("--insecure-registry=registry.local" in done.stderr) is (status == 0)
+            assert done.stderr.count("speaks plain http") == (1 if status == 0 else 0)
