@@ -19,6 +19,7 @@ class Asked:
     path: str
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    is_tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,17 @@ Script = Callable[[Asked], Answer]
 
 
 class FaultyRegistry:
-    """Calls a script for each request, keeps what was asked."""
+    """Calls a script for each request, keeps what was asked.
 
-    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
+    With `tls` it speaks TLS; with `both` plain http, too, at the same port.
+    """
+
+    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, both: bool = False) -> None:
         self.asked: list[Asked] = []
         self.script = script
         self._server = _Server(self)
-        if tls is not None:
+        self._server.sniffed = tls if both else None
+        if tls is not None and not both:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -70,6 +75,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, registry: FaultyRegistry) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.registry = registry
+        self.sniffed: ssl.SSLContext | None = None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error."""
@@ -77,6 +83,17 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        context = self.server.sniffed if isinstance(self.server, _Server) else None
+        if context is not None and self.request.recv(1, socket.MSG_PEEK) == b"\x16":
+            self.request = context.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        if isinstance(self.request, ssl.SSLSocket):
+            self.request.close()
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(65537)
@@ -87,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(server, _Server)
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", "0")))
-        asked = Asked(self.command, self.path, headers, body)
+        asked = Asked(self.command, self.path, headers, body, isinstance(self.request, ssl.SSLSocket))
         server.registry.asked.append(asked)
         answer = server.registry.script(asked)
         if answer.status is None:

@@ -1,9 +1,11 @@
 """The client that all conversations with registries go through."""
 
 import dataclasses
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -11,27 +13,36 @@ from urllib.parse import urlsplit
 from knarr.errors import RegistryError
 from knarr.oci.manifest import MAX_MANIFEST_BYTES
 from knarr.progress import Note, Reporter, Silent
-from knarr.registry.auth.authorizer import Authorizer
+from knarr.registry.auth.authorizer import Authorizer, Memory
 from knarr.registry.auth.credentials import CredentialStore
 from knarr.registry.http.failures import ConnectionFaultError, NoAnswerError, refusal
-from knarr.registry.http.hosts import Endpoint, HostRules
+from knarr.registry.http.hosts import Endpoint, HostRules, Plain
 from knarr.registry.http.locations import resolve_location, same_origin, shown
-from knarr.registry.http.message import Reply, Request
+from knarr.registry.http.message import NOTHING, Reply, Request, Shown
 from knarr.registry.http.proxies import Proxies
 from knarr.registry.http.retry import TRANSIENT_STATUSES, Backoff, HostGate, RetryPolicy, parse_retry_after
+from knarr.registry.http.schemes import Probe, Schemes
 from knarr.registry.http.transport import Response, Timeouts, Transport
 from knarr.version import __version__
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
-_MAX_CHALLENGES = 2
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_TOKEN_BYTES = 64 * 1024
+_BLOB_PATH = re.compile(r"/blobs/[a-z0-9+._-]+:[0-9a-f]+$")
 _DRAINED_BYTES = 4 * 1024
 _HASTY_POLICY = RetryPolicy(tries=2, budget_s=4.0)
 _HASTY_TIMEOUTS = Timeouts(connect_s=3.0, progress_s=4.0)
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What clients of one process have found out about registries; those of the same credentials share it."""
+
+    memory: Memory = field(default_factory=Memory)
+    schemes: Schemes = field(default_factory=Schemes)
 
 
 class Client:
@@ -53,6 +64,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        known: Known | None = None,
     ) -> None:
         self.rules = rules or HostRules()
         self.reporter: Reporter = reporter or Silent()
@@ -70,9 +82,15 @@ class Client:
             added_certificates=self.rules.added_certificates,
             clock=clock,
         )
+        self._probe = Probe(self._transport, self.rules, self._proxies, self._headers)
         self._credentials = credentials or CredentialStore()
+        self._known = known or Known()
         self._authorizer = Authorizer(
-            self._credentials, fetch=self._fetch_token, clock=clock, reporter=self.reporter
+            self._credentials,
+            fetch=self._fetch_token,
+            clock=clock,
+            reporter=self.reporter,
+            memory=self._known.memory,
         )
         self.unreachable_mirrors: set[Endpoint] = set()
         """Those that gave no answer in this process."""
@@ -106,7 +124,7 @@ class Client:
         rules = HostRules(
             system_ca_file=self.rules.system_ca_file, added_certificates=self.rules.added_certificates
         )
-        return self._alike(rules, None, self.policy, self._timeouts)
+        return self._alike(rules, None, self.policy, self._timeouts, Known())
 
     def for_cache(self, *, patient: bool) -> "Client":
         """One for a repository that the build can do without: read where it is written, no mirrors.
@@ -114,10 +132,15 @@ class Client:
         Without `patient` it is for questions whose answer is worth no long wait. The caller closes it.
         """
         policy, timeouts = (self.policy, self._timeouts) if patient else (_HASTY_POLICY, _HASTY_TIMEOUTS)
-        return self._alike(self.rules.for_cache(), self._credentials, policy, timeouts)
+        return self._alike(self.rules.for_cache(), self._credentials, policy, timeouts, self._known)
 
     def _alike(
-        self, rules: HostRules, credentials: CredentialStore | None, policy: RetryPolicy, timeouts: Timeouts
+        self,
+        rules: HostRules,
+        credentials: CredentialStore | None,
+        policy: RetryPolicy,
+        timeouts: Timeouts,
+        known: Known,
     ) -> "Client":
         client = Client(
             rules=rules,
@@ -129,6 +152,7 @@ class Client:
             sleep=self.sleep,
             clock=self.clock,
             wall_clock=self._wall_clock,
+            known=known,
         )
         client._transport.trusted = self._transport.trusted
         return client
@@ -147,7 +171,7 @@ class Client:
 
     def refusal(self, request: Request, reply: Reply) -> RegistryError:
         """The error for an answer that the caller accepted to look at, but can't use."""
-        return refusal(reply, request.doing, tried=self._authorizer.tried(request))
+        return refusal(reply, request.doing, tried=self._tried(request, reply))
 
     def _repeat(self, request: Request, use: Callable[[Response], _T]) -> _T:
         backoff = Backoff(self.policy, tries=request.tries)
@@ -197,16 +221,34 @@ class Client:
         raise self._refused(request, response)
 
     def _refused(self, request: Request, response: Response) -> RegistryError:
-        reply = _reply(response, response.read_some(_MAX_ERROR_BYTES))
-        tried = self._authorizer.tried(request) if request.is_authorised else ""
-        return refusal(reply, request.doing, tried=tried)
+        return self.refusal(request, _reply(response, response.read_some(_MAX_ERROR_BYTES)))
+
+    def _tried(self, request: Request, reply: Reply) -> str:
+        if not request.repository:
+            return ""
+        if not request.endpoint.owns(reply.url):
+            where = urlsplit(reply.url).netloc.rpartition("@")[2]
+            return f"no credentials went to {shown(where)}, where {request.endpoint.registry} sent us"
+        spoken = request.endpoint.at(urlsplit(reply.url).scheme)
+        return self._authorizer.tried(dataclasses.replace(request, endpoint=spoken), reply.shown)
 
     def _fetch_token(self, request: Request) -> Reply:
         statuses = frozenset({200, 400, 401, 403, 404})
-        return self.fetch(dataclasses.replace(request, accepted=statuses), limit_bytes=_MAX_TOKEN_BYTES)
+        asked = dataclasses.replace(request, url=self._secured(request), accepted=statuses)
+        return self.fetch(asked, limit_bytes=_MAX_TOKEN_BYTES)
+
+    def _secured(self, request: Request) -> str:
+        """The URL of a token service by https, where it speaks that, too."""
+        parts = urlsplit(request.url)
+        if parts.scheme == "https" or request.endpoint.owns(request.url):
+            return request.url
+        service = dataclasses.replace(Endpoint.of_url(request.url), plain=Plain.ASKED)
+        scheme = self._known.schemes.find(service, self._probe, is_registry=False)
+        return service.at(scheme).moved(request.url)
 
     def _exchange(self, request: Request) -> Response:
-        """One try: with credentials, through redirects."""
+        """One try: by the scheme that the registry speaks, with credentials, through redirects."""
+        request = self._at_its_scheme(request)
         response = self._authorised(request)
         hops = 0
         may_follow = request.method in ("GET", "HEAD") and request.is_authorised
@@ -215,34 +257,66 @@ class Client:
             hops += 1
             if hops > _MAX_REDIRECTS:
                 raise RegistryError(f"can't {request.doing}: more than {_MAX_REDIRECTS} redirects")
-            target = resolve_location(
-                response.url, response.headers.get("location"), registry_url=request.url
-            )
+            target = self._target(request, response)
             if same_origin(target, request.url):
                 response = self._authorised(dataclasses.replace(request, url=target))
             else:
-                response = self._send(request, target, {})
+                response = self._send(request, target)
                 response.is_foreign = True
         return response
 
+    def _target(self, request: Request, response: Response) -> str:
+        location = response.headers.get("location")
+        if not _BLOB_PATH.search(urlsplit(request.url).path):
+            return resolve_location(response.url, location, registry_url=request.url)
+        return resolve_location(
+            response.url,
+            location,
+            registry_url=request.url,
+            may_be_plain=request.endpoint.plain in (Plain.ASKED, Plain.LOCAL),
+            is_allowed=self.rules.may_redirect,
+        )
+
+    def _at_its_scheme(self, request: Request) -> Request:
+        endpoint = request.endpoint
+        if endpoint.plain is Plain.NEVER or not endpoint.owns(request.url):
+            return request
+        found = endpoint.at(self._known.schemes.find(endpoint, self._probe))
+        return dataclasses.replace(request, endpoint=found, url=found.moved(request.url))
+
+    def _settle(self, endpoint: Endpoint, response: Response) -> None:
+        """Plain http that was answered is what the host speaks, from here on."""
+        location = response.headers.get("location", "")
+        is_led_away = response.status in _REDIRECTS and location.startswith("https:")
+        if is_led_away and endpoint.base_url.startswith("http:") and endpoint.owns(location):
+            response.close()
+            raise ConnectionFaultError(f"{endpoint.base_url} leads to https, which does not answer")
+        if response.status == 400 or not self._known.schemes.settle(endpoint):
+            return  # 400 is what a TLS port says to plain http
+        if endpoint.plain is Plain.TOLERATED and endpoint.base_url.startswith("http:"):
+            host = endpoint.registry
+            text = f"{host} speaks plain http: anybody on the way can change what comes from there"
+            self.reporter.report(Note(f"{text}; say --insecure-registry={host} if that is meant", "warning"))
+
     def _authorised(self, request: Request) -> Response:
         if not request.is_authorised:
-            return self._send(request, request.url, {})
-        header = self._authorizer.header(request)
-        for _ in range(_MAX_CHALLENGES):
-            response = self._send(request, request.url, {"Authorization": header} if header else {})
-            if response.status != 401:
+            return self._send(request, request.url)
+        sent = self._authorizer.header(request)
+        answers = 0
+        while True:
+            response = self._send(request, request.url, sent)
+            if response.status not in (401, 403):
                 return response
             asked = response.headers.get("www-authenticate", "")
-            answer = self._authorizer.answer(request, asked, header)
-            if answer is None:
+            other = self._authorizer.answer(request, response.status, asked, sent, answers=answers)
+            if other is None:
                 return response
             _drop(response)
-            header = answer
-        return self._send(request, request.url, {"Authorization": header} if header else {})
+            sent, answers = other, answers + 1
 
-    def _send(self, request: Request, url: str, headers: Mapping[str, str]) -> Response:
-        return self._transport.send(
+    def _send(self, request: Request, url: str, sent: Shown = NOTHING) -> Response:
+        headers = {"Authorization": sent.header} if sent.header else {}
+        response = self._transport.send(
             request.method,
             url,
             headers={**self._headers, **request.headers, **headers},
@@ -250,6 +324,10 @@ class Client:
             tls=self.rules.tls(urlsplit(url).netloc, verify=request.endpoint.verify),
             proxy=self._proxies.for_url(url),
         )
+        response.shown = sent
+        if request.endpoint.plain is not Plain.NEVER and request.endpoint.owns(url):
+            self._settle(request.endpoint, response)
+        return response
 
     def _show_warning(self, response: Response) -> None:
         text = response.headers.get("warning", "")
@@ -278,4 +356,4 @@ def _drop(response: Response) -> None:
 
 
 def _reply(response: Response, body: bytes) -> Reply:
-    return Reply(response.method, response.url, response.status, response.headers, body)
+    return Reply(response.method, response.url, response.status, response.headers, body, shown=response.shown)

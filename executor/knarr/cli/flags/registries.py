@@ -10,11 +10,23 @@ from knarr.cli.flags.kinds import KEEPS_EMPTY, OFF, Switch, switch, value
 class RegistryFlags:
     """Schemes, certificates, mirrors, credentials, retries."""
 
-    insecure: Annotated[Switch, switch("insecure", "Push over plain HTTP.")] = OFF
-    insecure_pull: Annotated[Switch, switch("insecure-pull", "Pull over plain HTTP.")] = OFF
+    insecure: Annotated[Switch, switch("insecure", "Push over plain HTTP where HTTPS is not spoken.")] = OFF
+    insecure_pull: Annotated[
+        Switch, switch("insecure-pull", "Pull over plain HTTP where HTTPS is not spoken.")
+    ] = OFF
     insecure_registry: Annotated[
         tuple[str, ...],
-        value("insecure-registry", "HOST[:PORT] to reach over plain HTTP; repeatable."),
+        value(
+            "insecure-registry", "HOST[:PORT] to reach over plain HTTP where HTTPS is not spoken; repeatable."
+        ),
+    ] = ()
+    insecure_redirect: Annotated[
+        tuple[str, ...],
+        value(
+            "insecure-redirect",
+            "HOST[:PORT] that a registry may send on to for blobs, over plain HTTP or at a private address; "
+            "repeatable.",
+        ),
     ] = ()
     skip_tls_verify: Annotated[Switch, switch("skip-tls-verify", "Check no registry's certificate.")] = OFF
     skip_tls_verify_pull: Annotated[

@@ -110,7 +110,7 @@ def _ecr(sources: _Sources) -> Iterator[CredentialProvider]:
 
 def _acr(sources: _Sources) -> Iterator[CredentialProvider]:
     user, secret = sources.value("AZURE_CLIENT_ID"), sources.value("AZURE_CLIENT_SECRET")
-    principal = Credentials("AZURE_CLIENT_ID", user, secret) if user and secret else None
+    principal = Credentials("AZURE_CLIENT_ID", user, secret, is_implicit=True) if user and secret else None
     yield AzureProvider(principal, sources.programs)
 
 
@@ -118,7 +118,8 @@ def _gitlab(sources: _Sources) -> Iterator[CredentialProvider]:
     registry = sources.value("CI_REGISTRY").rpartition("://")[2].partition("/")[0]
     user, password = sources.value("CI_REGISTRY_USER"), sources.value("CI_REGISTRY_PASSWORD")
     if registry and user and password:
-        yield OneRegistry("gitlab", registry, Credentials("CI_REGISTRY_USER", user, password))
+        job = Credentials("CI_REGISTRY_USER", user, password, is_implicit=True)
+        yield OneRegistry("gitlab", registry, job)
 
 
 _PROVIDERS: Mapping[str, Callable[[_Sources], Iterator[CredentialProvider]]] = MappingProxyType(

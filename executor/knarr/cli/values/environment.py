@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,12 @@ def find_git(environment: Mapping[str, str], agent: Path | None = None) -> GitPr
 def named_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
     """Files and directories that variables name, to be read at any time of a build."""
     return tuple(Path(environment[name]).absolute() for name in _FILE_VARIABLES if environment.get(name))
+
+
+def is_kaniko(program: str | None = None) -> bool:
+    """Whether a program of this name was started in place of one of kaniko's; None for this process's own."""
+    name = os.path.basename(sys.argv[0] if sys.argv else "") if program is None else program
+    return name in ("executor", "warmer")
 
 
 def this_platform() -> Platform:

@@ -6,6 +6,7 @@ from pathlib import Path
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.values.certificates import find_certificates, read_ca, read_client_certificate
 from knarr.cli.values.credentials import registry_credentials
+from knarr.cli.values.environment import is_kaniko
 from knarr.cli.values.grammar import parse_map, parse_pair
 from knarr.errors import UsageError
 from knarr.oci.reference import DOCKER_HUB, normalise_registry
@@ -21,12 +22,14 @@ _CLIENT_CERTIFICATE = "--registry-client-cert"
 _MAX_ATTEMPTS = 100
 
 
-def open_client(environment: Mapping[str, str], reporter: Reporter, flags: RegistryFlags) -> Client:
-    """The client of this process; the caller closes it.
+def open_client(
+    environment: Mapping[str, str], reporter: Reporter, flags: RegistryFlags, *, program: str | None = None
+) -> Client:
+    """The client of this process; the caller closes it. `program` is the name that it was started by.
 
     Raises UsageError for a flag's value, AuthError for credentials that can't be read.
     """
-    rules = host_rules(environment, flags)
+    rules = host_rules(environment, flags, program=program)
     proxies = Proxies.parse(environment)
     service = CloudService(proxies, rules.system_ca_file, rules.added_certificates)
     return Client(
@@ -41,13 +44,17 @@ def open_client(environment: Mapping[str, str], reporter: Reporter, flags: Regis
     )
 
 
-def host_rules(environment: Mapping[str, str], flags: RegistryFlags) -> HostRules:
+def host_rules(
+    environment: Mapping[str, str], flags: RegistryFlags, *, program: str | None = None
+) -> HostRules:
     """What flags and variables say about registries. Raises UsageError."""
     certificates = environment.get("SSL_CERT_FILE")
     rules = HostRules(
         insecure_push=flags.insecure.on,
         insecure_pull=flags.insecure_pull.on,
         insecure_registries=_hosts(flags.insecure_registry, "--insecure-registry"),
+        plain_private=is_kaniko(program),
+        plain_redirects=_hosts(flags.insecure_redirect, "--insecure-redirect"),
         skip_verify=flags.skip_tls_verify.on,
         skip_verify_pull=flags.skip_tls_verify_pull.on,
         skip_verify_registries=_hosts(flags.skip_tls_verify_registry, "--skip-tls-verify-registry"),

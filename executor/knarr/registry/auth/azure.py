@@ -30,5 +30,5 @@ class AzureProvider:
         if self.principal is not None:
             return Lookup(self.principal)
         if self.helpers.has(_PROGRAM):
-            return ask_helper(self.helpers, _PROGRAM, registry)
+            return ask_helper(self.helpers, _PROGRAM, registry, is_implicit=True)
         return Lookup(remarks=("acr: AZURE_CLIENT_ID with AZURE_CLIENT_SECRET are not set",))

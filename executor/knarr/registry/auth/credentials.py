@@ -18,6 +18,7 @@ _HUB_SERVER = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"
 _API_PATHS = ("v1", "v2")
 _SHOWN_KEYS = 20
+_CLOUD_HELPERS = frozenset({"acr-env", "acr-linux", "ecr-login", "gcloud", "gcr"})
 _HELPER_LIFE_S = 900.0
 """How long a helper's answer is used: clouds' passwords end, and no answer says when."""
 
@@ -34,6 +35,8 @@ class Credentials:
     """A refresh token, exchanged for bearer tokens."""
     registry_token: str = field(default="", repr=False)
     """A bearer token, used as it is."""
+    is_implicit: bool = field(default=False, compare=False)
+    """Whether nobody gave them for this registry: they are what the machine or the job is known by."""
 
     @property
     def basic(self) -> str | None:
@@ -159,15 +162,23 @@ class CredentialStore:
         return ask_helper(self.helpers, helper, registry) if helper else Lookup()
 
 
-def ask_helper(helpers: CredentialHelpers, helper: str, registry: str) -> Lookup:
-    """What `docker-credential-HELPER` knows for a normalised registry name; a failure is a note."""
+def ask_helper(
+    helpers: CredentialHelpers, helper: str, registry: str, *, is_implicit: bool = False
+) -> Lookup:
+    """What `docker-credential-HELPER` knows for a normalised registry name; a failure is a note.
+
+    With `is_implicit` no file names the helper for this registry. Those of clouds always say who the machine
+    is, not what somebody gave for a registry.
+    """
+    is_implicit = is_implicit or helper in _CLOUD_HELPERS
     answer = helpers.get(helper, server_name(registry))
     source = f"docker-credential-{helper}"
     if not answer.secret:
         return Lookup(notes=(answer.note,) if answer.note else ())
     if answer.username == _TOKEN_USER:
-        return Lookup(Credentials(source, identity_token=answer.secret))
-    return Lookup(Credentials(source, answer.username, answer.secret), life_s=_HELPER_LIFE_S)
+        return Lookup(Credentials(source, identity_token=answer.secret, is_implicit=is_implicit))
+    credentials = Credentials(source, answer.username, answer.secret, is_implicit=is_implicit)
+    return Lookup(credentials, life_s=_HELPER_LIFE_S)
 
 
 def server_name(registry: str) -> str:

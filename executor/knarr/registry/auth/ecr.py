@@ -60,7 +60,7 @@ class EcrProvider:
             except (RegistryError, CorruptError) as error:
                 notes = (f"ecr: {error.message}",)
         if self.helpers.has(_PROGRAM):
-            found = ask_helper(self.helpers, _PROGRAM, registry)
+            found = ask_helper(self.helpers, _PROGRAM, registry, is_implicit=True)
             return Lookup(found.credentials, (*notes, *found.notes), found.remarks, found.life_s)
         why = "neither AWS_ACCESS_KEY_ID nor AWS_WEB_IDENTITY_TOKEN_FILE is set, docker-credential-ecr-login "
         return Lookup(notes=notes, remarks=() if notes else (f"ecr: {why}is not installed",))
@@ -100,7 +100,7 @@ class EcrProvider:
             raise AuthError("AWS gave an answer without a token")
         ends_s = entry.get("expiresAt") if isinstance(entry, dict) else None
         life_s = ends_s - self.wall_clock() if isinstance(ends_s, int | float) else _DEFAULT_LIFE_S
-        return Lookup(Credentials(source, user, password), life_s=max(life_s, 60.0))
+        return Lookup(Credentials(source, user, password, is_implicit=True), life_s=max(life_s, 60.0))
 
 
 def _url(template: str, region: str, domain: str) -> str:

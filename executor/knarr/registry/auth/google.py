@@ -52,7 +52,7 @@ class GoogleProvider:
                 return found
             notes = found.notes
         if self.helpers.has(_PROGRAM):
-            found = ask_helper(self.helpers, _PROGRAM, registry)
+            found = ask_helper(self.helpers, _PROGRAM, registry, is_implicit=True)
             if found.credentials is not None:
                 return found
             notes = (*notes, *found.notes)
@@ -79,7 +79,7 @@ def _read_token(reply: Reply) -> Lookup:
     if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
         return Lookup(notes=("google: the metadata server gave no token",))
     life_s = float(life) if isinstance(life, int | float) and life > 0 else 60.0
-    return Lookup(Credentials("the metadata server", _TOKEN_USER, token), life_s=life_s)
+    return Lookup(Credentials("the metadata server", _TOKEN_USER, token, is_implicit=True), life_s=life_s)
 
 
 def _read_key(path: Path) -> Lookup:
@@ -92,7 +92,7 @@ def _read_key(path: Path) -> Lookup:
     if kind != "service_account":
         other = f"{kind} credentials, for which docker-credential-gcr is needed" if kind else "no key"
         return Lookup(notes=(f"google: {path} ({_KEY_VARIABLE}) holds {other[:100]}",))
-    return Lookup(Credentials(str(path), _KEY_USER, data.decode()))
+    return Lookup(Credentials(str(path), _KEY_USER, data.decode(), is_implicit=True))
 
 
 def _decode(data: bytes) -> dict[str, Any]:

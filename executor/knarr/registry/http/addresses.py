@@ -5,6 +5,7 @@ import socket
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_RFC1918 = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _METADATA = ipaddress.ip_address("fd00:ec2::254")
 
 
@@ -32,6 +33,17 @@ def is_loopback(host: str) -> bool:
         return address.is_loopback
     name = host.rstrip(".").lower()
     return name == "localhost" or name.endswith(".localhost")
+
+
+def is_rfc1918(host: str) -> bool:
+    """Whether the host is written as an address of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16."""
+    address = literal(host)
+    return isinstance(address, ipaddress.IPv4Address) and any(address in each for each in _RFC1918)
+
+
+def is_local_name(host: str) -> bool:
+    """Whether the host is a name below `.local`."""
+    return literal(host) is None and host.rstrip(".").lower().endswith(".local")
 
 
 def may_refer(registry_host: str, target_host: str) -> bool:

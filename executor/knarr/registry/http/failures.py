@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from enum import Enum
 from urllib.parse import urlsplit
 
 from knarr.errors import AuthError, RegistryError
@@ -15,7 +16,7 @@ _TLS_MISMATCH = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST",
 _CODE_HINTS = {
     "NAME_UNKNOWN": "the repository does not exist there; some registries want it to be created first",
     "MANIFEST_UNKNOWN": "the repository has no such tag or digest",
-    "TOOMANYREQUESTS": "the registry limits requests; log in, wait, or use a mirror",
+    "TOOMANYREQUESTS": "the registry limits requests; wait, or use a mirror",
     "TAG_INVALID": "the tag may be immutable in this registry",
     "NAME_INVALID": "the registry does not take this repository name",
     "SIZE_INVALID": "the registry got another number of bytes than promised; a proxy may have cut the upload",
@@ -24,20 +25,45 @@ _STATUS_HINTS = {
     404: "check the name; a registry may also hide what these credentials may not see",
     405: "this may not be a registry, or it is read-only",
     413: "a proxy before the registry limits the size of uploads",
-    429: "the registry limits requests; log in, wait, or use a mirror",
+    429: "the registry limits requests; wait, or use a mirror",
     507: "the registry's storage or quota is full",
+}
+_ANONYMOUS_CODE_HINTS = {"TOOMANYREQUESTS": "the registry limits requests; log in, wait, or use a mirror"}
+_ANONYMOUS_STATUS_HINTS = {
+    404: "check the name; a registry may also hide what it shows to who has logged in",
+    429: "the registry limits requests; log in, wait, or use a mirror",
 }
 
 
+class Tls(Enum):
+    """What a port has shown of TLS."""
+
+    ABSENT = "absent"
+    """Nothing."""
+    SPOKEN = "spoken"
+    UNTRUSTED = "untrusted"
+    """It is spoken, with a certificate that is not to be trusted."""
+
+
 class ConnectionFaultError(RegistryError):
-    """The transport failed: nothing, or only a part, came back; `tries` limits how often to try."""
+    """The transport failed: nothing, or only a part, came back; `tries` limits how often to try.
+
+    `tls` says what was learnt of TLS at the port, where https was to be spoken.
+    """
 
     def __init__(
-        self, message: str, *, hint: str | None = None, is_transient: bool = True, tries: int | None = None
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        is_transient: bool = True,
+        tries: int | None = None,
+        tls: Tls = Tls.ABSENT,
     ) -> None:
         super().__init__(message, hint=hint)
         self.is_transient = is_transient
         self.tries = tries
+        self.tls = tls
 
 
 class NoAnswerError(RegistryError):
@@ -70,18 +96,21 @@ def connection_fault(method: str, url: str, error: BaseException) -> ConnectionF
 
 def refusal(reply: Reply, doing: str, *, tried: str = "") -> RegistryError:
     """Explain an answer that is not what was asked for; `tried` says what credentials went with it."""
+    is_anonymous = not reply.shown.owner
     problems = [": ".join(part for part in (p.code, p.message) if part) for p in reply.problems]
     said = shown("; ".join(problem for problem in problems if problem) or _plain_text(reply))
     message = f"can't {doing}: {reply.method} {redacted(reply.url)} answered {reply.status}" + (
         f": {said}" if said else ""
     )
     if "HTTP request to an HTTPS server" in said or "HTTP request was sent to HTTPS port" in said:
-        return RegistryError(message, hint="this registry speaks https: don't call it insecure")
+        return RegistryError(message, hint="this port speaks https")
     if reply.status in (401, 403) and "quota" not in said.lower():
         return AuthError(message, hint=tried or None)
-    hints = [_CODE_HINTS[problem.code] for problem in reply.problems if problem.code in _CODE_HINTS]
+    codes = _CODE_HINTS | (_ANONYMOUS_CODE_HINTS if is_anonymous else {})
+    statuses = _STATUS_HINTS | (_ANONYMOUS_STATUS_HINTS if is_anonymous else {})
+    hints = [codes[problem.code] for problem in reply.problems if problem.code in codes]
     kind = NotFoundError if reply.status == 404 else RegistryError
-    return kind(message, hint=hints[0] if hints else _STATUS_HINTS.get(reply.status))
+    return kind(message, hint=hints[0] if hints else statuses.get(reply.status))
 
 
 def _plain_text(reply: Reply) -> str:
@@ -109,6 +138,7 @@ def _explain_certificate(where: str, host: str, cause: BaseException) -> Connect
         f"{where}: the certificate of {host} is not trusted: {shown(why)}",
         hint=f"give its CA with --registry-certificate={host}=FILE, or say --skip-tls-verify-registry={host}",
         is_transient=False,
+        tls=Tls.UNTRUSTED,
     )
 
 
@@ -118,7 +148,9 @@ def _explain_tls(where: str, host: str, cause: BaseException) -> ConnectionFault
         return ConnectionFaultError(
             f"{where}: {host} does not answer with TLS", hint=_https_hint("https:", host), is_transient=False
         )
-    return ConnectionFaultError(f"{where}: TLS failed: {shown(str(cause))}")
+    is_end = isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    tls = Tls.ABSENT if is_end else Tls.SPOKEN
+    return ConnectionFaultError(f"{where}: TLS failed: {shown(str(cause))}", tls=tls)
 
 
 def _explain_unknown_host(where: str, host: str, cause: BaseException) -> ConnectionFaultError:

@@ -22,6 +22,8 @@ FAULTS = (
     httpcore2.UnsupportedProtocol,
 )
 """What a connection that fails raises."""
+CONNECT_FAULTS = (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.ProxyError)
+"""Those raised before there is one, TLS included."""
 
 
 def open_pool(

@@ -3,13 +3,15 @@
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from knarr.errors import UsageError
 from knarr.oci.reference import DOCKER_HUB, normalise_registry
-from knarr.registry.http.addresses import host_of, is_loopback
+from knarr.registry.http.addresses import host_of, is_local_name, is_loopback, is_rfc1918
+from knarr.registry.http.locations import same_origin
 
 _T = TypeVar("_T")
 _API_HOSTS = {DOCKER_HUB: "registry-1.docker.io"}
@@ -33,6 +35,18 @@ class TlsSettings:
     client_certificate: ClientCertificate | None = None
 
 
+class Plain(Enum):
+    """Whether plain http may be spoken where https is not."""
+
+    NEVER = "never"
+    ASKED = "asked"
+    """The user said so."""
+    LOCAL = "local"
+    """It goes no further than this machine."""
+    TOLERATED = "tolerated"
+    """Nobody said so, kaniko would: no credentials go that way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """An API to ask for a registry's repositories: the registry's own, or a mirror's."""
@@ -40,15 +54,33 @@ class Endpoint:
     registry: str
     """The name that credentials and TLS settings are kept under: the mirror's, where it is one."""
     base_url: str
+    """With http where that may be spoken: the client asks for https first, see `at`."""
     prefix: str = ""
     verify: bool = True
     """Whether certificates are checked, here and where it sends us; a host's rules may say no too."""
+    plain: Plain = Plain.NEVER
 
     @classmethod
     def of_url(cls, url: str) -> "Endpoint":
         """The host of a URL that is no registry's."""
         parts = urlsplit(url)
         return cls(parts.netloc, f"{parts.scheme}://{parts.netloc}")
+
+    def at(self, scheme: str) -> "Endpoint":
+        """The same by this scheme."""
+        return dataclasses.replace(self, base_url=f"{scheme}://{urlsplit(self.base_url).netloc}")
+
+    def moved(self, url: str) -> str:
+        """A URL of this API by the endpoint's scheme; any other URL as it is."""
+        start = len("://".join(urlsplit(url)[:2]))
+        return self.base_url + url[start:] if self.owns(url) else url
+
+    def owns(self, url: str) -> bool:
+        """Whether a URL is of this API, by a scheme that may be spoken here."""
+        ours, theirs = urlsplit(self.base_url), urlsplit(url)
+        if theirs.scheme == ours.scheme or self.plain is Plain.NEVER:
+            return same_origin(url, self.base_url)
+        return theirs.scheme in ("http", "https") and _bare(theirs.netloc) == _bare(ours.netloc)
 
     def repository(self, name: str) -> str:
         """What a repository is called here."""
@@ -79,6 +111,10 @@ class HostRules:
     """Registry to `host[:port][/prefix]` in the order to ask."""
     ask_origin: bool = True
     """Whether the registry itself is asked when no mirror has the image."""
+    plain_private: bool = False
+    """Whether private addresses and `.local` names may be spoken to in plain http, as kaniko does."""
+    plain_redirects: Collection[str] = ()
+    """Hosts that a registry may send us to for blobs though they speak plain http or are not for others."""
     check_push: bool = True
     """Whether a build finds out first whether it may push."""
     leave_immutable_tags: bool = False
@@ -99,7 +135,7 @@ class HostRules:
 
     def push_endpoint(self, registry: str) -> Endpoint:
         """Where a registry takes images; mirrors take none."""
-        return self._endpoint(normalise_registry(registry), insecure=self.insecure_push)
+        return self._endpoint(normalise_registry(registry), asked=self.insecure_push)
 
     def for_cache(self) -> "HostRules":
         """The rules for a repository that is read as it is written, as kaniko's cache is; no mirror has it.
@@ -128,19 +164,31 @@ class HostRules:
         hosts = (*self.ca_files, *self.client_certificates)
         return frozenset(self.tls(host, verify=verify) for host in hosts for verify in (True, False))
 
+    def may_redirect(self, netloc: str) -> bool:
+        """Whether the user allows blobs from this host whatever its scheme and address."""
+        return _names(self.plain_redirects, netloc)
+
     def _pull_endpoint(self, registry: str) -> Endpoint:
-        endpoint = self._endpoint(registry, insecure=self.insecure_pull)
-        return dataclasses.replace(endpoint, verify=not self.skip_verify_pull)
+        return self._endpoint(registry, asked=self.insecure_pull, verify=not self.skip_verify_pull)
 
-    def _endpoint(self, registry: str, *, insecure: bool) -> Endpoint:
-        scheme = "http" if self._is_plain(registry, insecure=insecure) else "https"
-        return Endpoint(registry, f"{scheme}://{_API_HOSTS.get(registry, registry)}")
+    def _endpoint(self, registry: str, *, asked: bool, verify: bool = True) -> Endpoint:
+        plain = self._plain(registry, asked=asked, verify=verify)
+        scheme = "http" if plain in (Plain.ASKED, Plain.LOCAL) else "https"
+        return Endpoint(
+            registry, f"{scheme}://{_API_HOSTS.get(registry, registry)}", verify=verify, plain=plain
+        )
 
-    def _is_plain(self, registry: str, *, insecure: bool) -> bool:
-        if insecure or _names(self.insecure_registries, registry):
-            return True
-        has_tls_settings = self.tls(registry) != TlsSettings(verify=not self.skip_verify)
-        return is_loopback(host_of(registry)) and not has_tls_settings and not registry.endswith(":443")
+    def _plain(self, registry: str, *, asked: bool, verify: bool) -> Plain:
+        if asked or _names(self.insecure_registries, registry):
+            return Plain.ASKED
+        settings = self.tls(registry, verify=verify)
+        if settings.ca_file is not None or settings.client_certificate is not None:
+            return Plain.NEVER  # who names a certificate wants TLS
+        host = host_of(registry)
+        if is_loopback(host):
+            return Plain.NEVER if registry.endswith(":443") else Plain.LOCAL
+        is_private = self.plain_private and (is_rfc1918(host) or is_local_name(host))
+        return Plain.TOLERATED if is_private or not settings.verify else Plain.NEVER
 
     def _mirror(self, place: str) -> Endpoint:
         host, _, prefix = place.partition("/")
@@ -151,6 +199,10 @@ class HostRules:
             )
         plain = self._pull_endpoint(normalise_registry(host))
         return dataclasses.replace(plain, prefix=prefix.strip("/"))
+
+
+def _bare(netloc: str) -> str:
+    return netloc.lower().removesuffix(":443").removesuffix(":80")
 
 
 def _registry_of_host(host: str) -> str:

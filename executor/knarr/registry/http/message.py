@@ -43,6 +43,19 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a request showed of us."""
+
+    header: str = field(default="", repr=False)
+    """The Authorization header; empty for none."""
+    owner: str = ""
+    """Whose credentials are behind it, for messages; empty where it is nobody's, as an anonymous token."""
+
+
+NOTHING = Shown()
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryProblem:
     """One entry of the error document (distribution-spec, "Error Codes")."""
 
@@ -59,6 +72,8 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    shown: Shown = NOTHING
+    """What the request that it answers showed of us."""
 
     @property
     def problems(self) -> tuple[RegistryProblem, ...]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from knarr.errors import CorruptError, RegistryError
-from knarr.registry.http.failures import ConnectionFaultError, connection_fault
+from knarr.registry.http.failures import ConnectionFaultError, Tls, connection_fault
 from knarr.registry.http.hosts import TlsSettings
 from knarr.registry.http.locations import redacted
-from knarr.registry.http.message import Body
+from knarr.registry.http.message import NOTHING, Body
 
 if TYPE_CHECKING:
     import httpcore2
@@ -52,6 +52,8 @@ class Response:
         self.headers: Mapping[str, str] = dict(httpx2.Headers(inner.headers).items())
         self.is_foreign = False
         """Whether another host than the one asked gave it, after a redirect."""
+        self.shown = NOTHING
+        """What the request showed of us."""
         self._inner = inner
         self._clock = clock
         self._stall_s = stall_s
@@ -146,16 +148,21 @@ class Transport:
         body: Body | None,
         tls: TlsSettings,
         proxy: str | None,
+        timeouts: Timeouts | None = None,
     ) -> Response:
-        """Send a request, return its answer with the body unread. Raises ConnectionFaultError."""
+        """Send a request, return its answer with the body unread. Raises ConnectionFaultError.
+
+        `timeouts` are instead of the transport's own.
+        """
         import httpx2
 
-        from knarr.registry.http.heads import FAULTS, send
+        from knarr.registry.http.heads import CONNECT_FAULTS, FAULTS, send
 
         pool = self._pool(tls if url.startswith("https:") or proxy else None, proxy)
         if pool is None:
             raise _closed(method, url)
-        timeouts, progress_s = self._timeouts, self._timeouts.progress_s
+        timeouts = timeouts or self._timeouts
+        progress_s = timeouts.progress_s
         limits = httpx2.Timeout(connect=timeouts.connect_s, read=progress_s, write=progress_s, pool=None)
         sent = dict(headers)
         if body is not None:
@@ -170,7 +177,10 @@ class Transport:
             )
             inner = send(pool, request)
         except (*FAULTS, httpx2.InvalidURL) as error:
-            raise connection_fault(method, url, error) from error
+            fault = connection_fault(method, url, error)
+            if fault.tls is Tls.ABSENT and not isinstance(error, CONNECT_FAULTS):
+                fault.tls = Tls.SPOKEN  # what failed came after it
+            raise fault from error
         with self._lock:
             is_closed = self._is_closed
         if is_closed:
@@ -178,6 +188,19 @@ class Transport:
             inner.extensions["network_stream"].close()
             raise _closed(method, url)
         return Response(method, url, inner, clock=self._clock, stall_s=progress_s)
+
+    def try_tls(self, host: str, port: int, *, tls: TlsSettings, limits: Timeouts) -> Tls:
+        """What a port shows of TLS to who connects directly and says nothing."""
+        name = host.strip("[]")
+        context = self._context(tls)
+        try:
+            connect_s = min(limits.connect_s, self._timeouts.connect_s)
+            with socket.create_connection((name, port), connect_s) as plain:
+                plain.settimeout(min(limits.progress_s, self._timeouts.progress_s))
+                with context.wrap_socket(plain, server_hostname=name):
+                    return Tls.SPOKEN
+        except (OSError, UnicodeError) as error:
+            return connection_fault("GET", f"https://{host}:{port}/", error).tls
 
     def close(self) -> None:
         """Close all connections; requests of other threads that still run, or come later, fail."""

@@ -10,7 +10,6 @@ from knarr.oci.reference import Reference
 from knarr.progress import Note, Pushed
 from knarr.registry.client import Client
 from knarr.registry.http.failures import refusal
-from knarr.registry.http.locations import same_origin
 from knarr.registry.http.message import Body, Reply, Request, push_scope
 from knarr.registry.transfer.manifests import head_manifest
 from knarr.registry.transfer.upload import session_url, start_request
@@ -93,7 +92,7 @@ def check_push(client: Client, destination: Reference) -> None:
             doing=f"end the trial upload to {destination.name}",
             accepted=_ANY_ANSWER,
             tries=1,
-            is_authorised=same_origin(session, endpoint.base_url),
+            is_authorised=endpoint.owns(session),
         )
     )
 

@@ -8,7 +8,7 @@ from knarr.oci.manifest import Descriptor
 from knarr.registry.client import Client
 from knarr.registry.http.failures import NoAnswerError
 from knarr.registry.http.hosts import Endpoint
-from knarr.registry.http.locations import resolve_location, same_origin, with_query
+from knarr.registry.http.locations import resolve_location, with_query
 from knarr.registry.http.message import BlobSource, Body, Reply, Request, pull_scope, push_scope
 from knarr.registry.http.retry import TRANSIENT_STATUSES, Backoff
 
@@ -113,7 +113,7 @@ class BlobUpload:
             Body(source, self._descriptor.size_bytes),
             accepted=_ANY_ANSWER,
             tries=1,
-            is_authorised=same_origin(session, self._endpoint.base_url),
+            is_authorised=self._endpoint.owns(session),
         )
         try:
             reply = self._client.fetch(request)
