@@ -15,7 +15,7 @@ from knarr.layers.paths import name_of, parent_of
 from knarr.layers.spool import Spool, StoredContent
 from knarr.layers.tar.names import MAX_PATH_BYTES
 from knarr.layers.tar.read import TarMember
-from knarr.rootfs.tree import resolve_links
+from knarr.rootfs.tree import OpenContent, resolve_links
 
 
 class _Node:
@@ -121,6 +121,15 @@ class LayerTree:
         if node is None or node.kind is not Kind.FILE:
             raise ContextError(f"opening /{path}: no such file in the image")
         return self._spool.open(node.content)
+
+    def same_contents(self, others: Mapping[str, OpenContent]) -> set[str]:
+        """See `Tree.same_contents`."""
+        stored = {}
+        for path, open_other in others.items():
+            node = _find(self._root, path)
+            if node is not None and node.content is not None:
+                stored[path] = node.content, open_other
+        return self._spool.same(stored)
 
 
 def _find(root: _Node, path: str) -> _Node | None:
