@@ -46,6 +46,11 @@ def touch_all(root: Path) -> None:
             path.chmod(status.st_mode & 0o7777)
 
 
+def touch_all_and_write(root: Path) -> None:
+    touch_all(root)
+    (root / "e/g").write_text("33")
+
+
 def keeping_times(change: Callable[[Path], object], *names: str) -> Callable[[Path], None]:
     """The change, with the times of some directories put back."""
 
@@ -115,7 +120,7 @@ CHANGES: list[tuple[Callable[[Path], object], list[str]]] = [
     (keeping_times(point_elsewhere, "d"), ["d d 0700", "l d/l -> y"]),
     (link_to_equal, ["f n =4", "h top -> n"]),
     (lambda root: os.utime(root / "top"), ["f top =4"]),
-    (lambda root: (touch_all(root), (root / "e/g").write_text("33")), ["d e", "f e/g =33"]),
+    (touch_all_and_write, ["d e", "f e/g =33"]),
     (keeping_times(replace_directory), ["d d 0700", "f d/.wh.y ="]),
 ]
 
