@@ -201,6 +201,33 @@ def test_same_owners(mode: str, make_builder: MakeBuilder, known: dict[str, Flat
     assert _differences(expected, result.image, mode) == []
 
 
+AS_BELOW = """\
+FROM layered
+RUN chown -R 1000:1000 /data/keep && chown -R 0:0 /bin && chmod -R a+rX /bin && chmod 644 /data/pair1
+COPY --chown=5:6 Dockerfile /copied/a
+COPY --chown=5:6 Dockerfile /copied/a
+COPY --chown=5:6 --link Dockerfile /copied/a
+RUN chown -R 5:6 /copied && cp -p /copied/a /copied/b && mv /copied/b /copied/a
+RUN ln /copied/a /copied/b
+RUN touch -r /copied/a /then && sed -i s/FROM/from/ /copied/a && touch -r /then /copied/a
+"""
+
+
+@pytest.mark.parametrize("mode", ["root", "scan", "many ids", "many ids, scan"])
+def test_what_the_layers_below_have_is_in_no_layer(mode: str, make_builder: MakeBuilder) -> None:
+    """As BuildKit of August 2026 has it; but there `ln` makes a file of its own."""
+    image = _build(make_builder(mode), AS_BELOW).image
+    assert image.layer_files[3:] == (
+        (),
+        ("/copied/a",),
+        (),
+        ("/copied/a",),
+        (),
+        ("/copied/a", "/copied/b"),
+        ("/copied/a", "/then"),
+    )
+
+
 @pytest.mark.parametrize("mode", ["one id", "one id, scan"])
 def test_owners_that_no_step_changes_are_kept_with_one_id(mode: str, make_builder: MakeBuilder) -> None:
     dockerfile = "FROM layered\nRUN chmod 600 /data/keep\nCOPY --chown=12:34 Dockerfile /copied\n"

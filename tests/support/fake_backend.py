@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from knarr.builder.roots.backend import Abilities, LayerFiller, Process, StepCommand
+from knarr.builder.roots.backend import Abilities, LayerFiller, LayersOf, Process, StepCommand
 from knarr.builder.roots.namespace.plain_root import PlainRoot
 from knarr.errors import IsolationError, RunError
 from knarr.layers.entry import LayerItem
@@ -145,14 +145,16 @@ class FakeRoot:
         self._root.apply(fill)
         _record_owners(self._root.directory())
 
-    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
+    def run(
+        self, process: Process, mount_points: Sequence[MountPoint] = (), layers: LayersOf | None = None
+    ) -> list[LayerItem]:
         assert not self._is_lost
 
         def recorded(root: Path) -> None:
             process(root)
             _record_owners(root)
 
-        return self._root.run(recorded, mount_points)
+        return self._root.run(recorded, mount_points, layers)
 
     def close(self) -> None:
         """Where there is one directory, this one has lost it."""

@@ -2,11 +2,11 @@
 
 import io
 import itertools
-from collections.abc import Callable, Hashable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from knarr.errors import CorruptError
 from knarr.layers.sections import stored_parts
@@ -78,6 +78,29 @@ class Spool:
                     self._files[place] = path
                     position = place.end
 
+    def same(self, others: Mapping[str, tuple[StoredContent, Callable[[], BinaryIO]]]) -> set[str]:
+        """The keys of those whose stored content is what is opened; nothing is written.
+
+        Each layer is read once, up to the last one wanted of it. Raises CorruptError for a layer that ends
+        too early.
+        """
+        wanted: dict[Hashable, dict[StoredContent, list[str]]] = {}
+        for key, (content, _) in others.items():
+            wanted.setdefault(content.source, {}).setdefault(content, []).append(key)
+        same: set[str] = set()
+        for source, places in wanted.items():
+            with self._open_tar(source) as stream:
+                position = 0
+                for place in sorted(places, key=lambda place: place.offset):
+                    _pass(stream, place.offset - position, None)
+                    with ExitStack() as exits:
+                        opened = {key: exits.enter_context(others[key][1]()) for key in places[place]}
+                        comparison = _Comparison(opened)
+                        _write(stream, place, comparison)
+                    same |= comparison.same
+                    position = place.end
+        return same
+
     def open(self, content: Content | None) -> BinaryIO:
         """The content, to be closed by the caller; None is that of an empty file."""
         if content is None:
@@ -100,12 +123,71 @@ class Spool:
         return self._directory / str(next(self._numbers))
 
 
+class _Comparison:
+    """Takes what is written to it, and finds out which of some streams hold the same."""
+
+    def __init__(self, streams: Mapping[str, BinaryIO]) -> None:
+        self._streams = dict(streams)
+        self._position = 0
+
+    @property
+    def same(self) -> set[str]:
+        """The keys of the streams that are the same; asked for at the end."""
+        return set(self._streams)
+
+    def write(self, data: bytes, /) -> None:
+        for key, stream in list(self._streams.items()):
+            if _read_exactly(stream, len(data)) != data:
+                del self._streams[key]
+        self._position += len(data)
+
+    def seek(self, offset: int, /) -> None:
+        """Only forwards: what is passed over are zeros."""
+        while self._position < offset:
+            self.write(bytes(min(offset - self._position, _CHUNK_BYTES)))
+
+    def truncate(self, size: int, /) -> None:
+        """The end of the content, and of each stream that is the same."""
+        self.seek(size)
+        for key, stream in list(self._streams.items()):
+            if stream.read(1):
+                del self._streams[key]
+
+
+def is_same_content(one: BinaryIO, other: BinaryIO) -> bool:
+    """Whether two streams hold the same up to their ends."""
+    while True:
+        data = _read_exactly(one, _CHUNK_BYTES)
+        if _read_exactly(other, _CHUNK_BYTES) != data:
+            return False
+        if not data:
+            return True
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    """The next `size` bytes; fewer at the end only, whatever a single read gives."""
+    data = stream.read(size)
+    while len(data) < size and (more := stream.read(size - len(data))):
+        data += more
+    return data
+
+
 def open_file(path: Path) -> BinaryIO:
     """A spooled file, to be closed by the caller."""
     return path.open("rb")
 
 
-def _write(stream: ByteSource, place: StoredContent, out: BinaryIO) -> None:
+class _Out(Protocol):
+    """What a content is written to."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def seek(self, offset: int, /) -> object: ...
+
+    def truncate(self, size: int, /) -> object: ...
+
+
+def _write(stream: ByteSource, place: StoredContent, out: _Out) -> None:
     """Write the file that starts here; what is not stored of it becomes a hole."""
     for start, length in place.parts:
         out.seek(start)
@@ -113,7 +195,7 @@ def _write(stream: ByteSource, place: StoredContent, out: BinaryIO) -> None:
     out.truncate(place.size)
 
 
-def _pass(stream: ByteSource, size: int, out: BinaryIO | None) -> None:
+def _pass(stream: ByteSource, size: int, out: _Out | None) -> None:
     """Read exactly `size` bytes; write them where there is something to write to."""
     while size:
         chunk = stream.read(min(size, _CHUNK_BYTES))

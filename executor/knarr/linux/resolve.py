@@ -58,7 +58,11 @@ def walk_in_root(root: int, path: str, flags: int = os.O_PATH, *, follow_links: 
 
 
 def resolve_in_root(
-    root: int, path: str, *, make_missing: "Callable[[int, str, str], None] | None" = None
+    root: int,
+    path: str,
+    *,
+    make_missing: "Callable[[int, str, str], None] | None" = None,
+    make_room: "Callable[[int, str, str], bool] | None" = None,
 ) -> tuple[int, str]:
     """Open the directory at `path`, and tell its path after all links, "" for the root.
 
@@ -66,7 +70,8 @@ def resolve_in_root(
     follow a link, so one that is put there meanwhile leads nowhere. A magic link means what its text says,
     inside the root: a layer may have links into the /proc of the container that is built in place.
     `make_missing` makes a directory that is missing, given the descriptor of the one above, the name in it
-    and its whole path. Raises OSError as `open_in_root`.
+    and its whole path. `make_room` gets the same for a link, and for anything else that is no directory: true
+    where it has put a directory in its place. Raises OSError as `open_in_root`.
     """
     if "\0" in path:
         raise ValueError("embedded null byte")
@@ -78,7 +83,8 @@ def resolve_in_root(
         except OSError:
             pass  # it has a link, is missing, or the kernel has no openat2
     flags = _DIRECTORY & ~os.O_NOFOLLOW
-    return _Walk(root, path, flags, reads_magic_links=True, make_missing=make_missing).run()
+    walk = _Walk(root, path, flags, reads_magic_links=True, make_missing=make_missing, make_room=make_room)
+    return walk.run()
 
 
 def _is_normal(path: str) -> bool:
@@ -99,6 +105,7 @@ class _Walk:
         follow_links: bool = True,
         reads_magic_links: bool = False,
         make_missing: "Callable[[int, str, str], None] | None" = None,
+        make_room: "Callable[[int, str, str], bool] | None" = None,
     ) -> None:
         self._root = root
         self._path = path
@@ -106,6 +113,7 @@ class _Walk:
         self._follow_links = follow_links
         self._reads_magic_links = reads_magic_links
         self._make_missing = make_missing
+        self._make_room = make_room
         self._fd = os.dup(root)
         self._resolved: list[str] = []
         self._pending = path.split("/")[::-1]
@@ -133,8 +141,12 @@ class _Walk:
         try:
             fd = os.open(name, _DIRECTORY, dir_fd=self._fd)
         except NotADirectoryError:
-            self._meet(name)
-            return
+            if self._make_room is None or not self._make_room(
+                self._fd, name, "/".join([*self._resolved, name])
+            ):
+                self._meet(name)
+                return
+            fd = os.open(name, _DIRECTORY, dir_fd=self._fd)
         except FileNotFoundError:
             if self._make_missing is None:
                 raise

@@ -6,7 +6,7 @@ so a path that was resolved and is swapped for a link afterwards is an error and
 
 import os
 import stat
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import BinaryIO
 
@@ -15,9 +15,10 @@ from knarr.dockerfile.ignore.states import IgnoreState
 from knarr.errors import ContextError
 from knarr.layers.entry import Entry
 from knarr.layers.paths import join, name_of, parent_of
+from knarr.layers.spool import is_same_content
 from knarr.rootfs.inode import describe, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
-from knarr.rootfs.tree import resolve_links
+from knarr.rootfs.tree import OpenContent, resolve_links
 
 _LONG_PATH = 900
 """Characters of a path that is opened in several steps; Linux takes 4095 bytes, at most four a character."""
@@ -126,6 +127,15 @@ class DirTree:
         if directory_fd is None:
             raise ContextError(f"opening /{path}: no such file")
         return open_regular(directory_fd, name_of(path))
+
+    def same_contents(self, others: Mapping[str, OpenContent]) -> set[str]:
+        """See `Tree.same_contents`."""
+        same = set()
+        for path, open_other in others.items():
+            with self.open(path) as stream, open_other() as other:
+                if is_same_content(stream, other):
+                    same.add(path)
+        return same
 
     def _status(self, path: str) -> tuple[int, str, os.stat_result] | None:
         """A directory's descriptor, a name in it and the name's status; None where there is none."""

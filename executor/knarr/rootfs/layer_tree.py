@@ -11,11 +11,11 @@ from typing import BinaryIO
 
 from knarr.errors import ContextError, CorruptError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
-from knarr.layers.paths import name_of, parent_of
+from knarr.layers.paths import join, name_of, parent_of
 from knarr.layers.spool import Spool, StoredContent
 from knarr.layers.tar.names import MAX_PATH_BYTES
 from knarr.layers.tar.read import TarMember
-from knarr.rootfs.tree import resolve_links
+from knarr.rootfs.tree import OpenContent, resolve_links
 
 
 class _Node:
@@ -122,6 +122,15 @@ class LayerTree:
             raise ContextError(f"opening /{path}: no such file in the image")
         return self._spool.open(node.content)
 
+    def same_contents(self, others: Mapping[str, OpenContent]) -> set[str]:
+        """See `Tree.same_contents`."""
+        stored = {}
+        for path, open_other in others.items():
+            node = _find(self._root, path)
+            if node is not None and node.content is not None:
+                stored[path] = node.content, open_other
+        return self._spool.same(stored)
+
 
 def _find(root: _Node, path: str) -> _Node | None:
     node: _Node | None = root
@@ -134,7 +143,7 @@ def _find(root: _Node, path: str) -> _Node | None:
 
 
 class _Builder:
-    """Applies one layer to a tree of nodes it does not own; `rootfs.unpack` does the same on disk."""
+    """Applies one layer to a tree of nodes it does not own; `rootfs.unpacking` does the same on disk."""
 
     def __init__(self, below: _Node) -> None:
         self.root = below.copy()
@@ -143,8 +152,10 @@ class _Builder:
         self._added: set[tuple[int, str]] = set()
         """Directory and name of what this layer brings: a whiteout hides lower layers only (layer.md,
         "Whiteouts")."""
+        self._links: set[str] = set()
+        """Paths of this layer's symbolic links, the only ones that it follows itself."""
         self._modes: dict[int, int] = {}
-        self._last_parent: tuple[str, _Node] | None = None
+        self._last_parent: tuple[str, str, _Node] | None = None
         """An archive comes in tree order: the next entry is mostly in the same directory."""
 
     def add(self, entry: Entry, content: StoredContent | None) -> None:
@@ -158,9 +169,9 @@ class _Builder:
 
     def _white_out(self, entry: Entry, name: str) -> None:
         try:
-            parent = self._parent(entry)
+            parent = self._parent(entry)[1]
         except CorruptError:
-            # Below a file there is nothing to delete.
+            # Below a file of the same layer there is nothing to delete.
             return
         self._last_parent = None
         if name == OPAQUE_MARKER:
@@ -169,11 +180,13 @@ class _Builder:
             self._hide(parent, name.removeprefix(WHITEOUT_PREFIX))
 
     def _place(self, entry: Entry, name: str, content: StoredContent | None) -> None:
-        parent = self._parent(entry)
+        directory, parent = self._parent(entry)
         children = _children(parent)
         old = children.get(name)
         if old is not None:
             self._last_parent = None
+        if entry.kind is Kind.SYMLINK:
+            self._links.add(join(directory, name))
         if entry.kind is Kind.DIRECTORY and old is not None and old.children is not None:
             node = self._owned(children, name, old)
             _describe(node, entry)
@@ -203,29 +216,48 @@ class _Builder:
         node.linked = True
         return node
 
-    def _parent(self, entry: Entry) -> _Node:
-        """The directory that holds an entry, links on the way followed inside the root."""
+    def _parent(self, entry: Entry) -> tuple[str, _Node]:
+        """The directory that holds an entry, with its path after this layer's own links."""
         path = parent_of(entry.path)
         if self._last_parent is None or self._last_parent[0] != path:
-            resolved = resolve_links(self._lookup, path)
+            resolved = resolve_links(self._lookup_own_link, path) if self._links else path
             if resolved != path and len(os.fsencode(f"{resolved}/{name_of(entry.path)}")) > MAX_PATH_BYTES:
                 raise CorruptError(f"reading a layer: the path of {name_of(entry.path)!r} is too long")
-            self._last_parent = (path, self._directory(resolved))
-        return self._last_parent[1]
+            self._last_parent = (path, resolved, self._directory(resolved))
+        return self._last_parent[1:]
 
     def _directory(self, path: str) -> _Node:
-        """The directory at a resolved path, this layer's to change; made where it is missing."""
-        node = self.root
+        """The directory at a resolved path, this layer's to change.
+
+        It is made where it is missing, and where a lower layer has something else.
+        """
+        node, done = self.root, ""
         for name in path.split("/") if path else ():
             children = _children(node)
             child = children.get(name)
+            done = join(done, name)
             if child is None:
                 child = self._new_directory(_plain_directory(name))
                 children[name] = child
             elif child.children is None:
-                raise CorruptError(f"reading a layer: it has files below {name!r} of {path!r}, a file itself")
+                if (id(node), name) in self._added:
+                    raise CorruptError(
+                        f"reading a layer: it has files below {name!r} of {path!r}, a file itself"
+                    )
+                child = self._new_directory(self._like_target(done))
+                children[name] = child
             node = self._owned(children, name, child)
         return node
+
+    def _like_target(self, path: str) -> Entry:
+        """A new directory in the place of a link, with owner and mode of the one that this leads to."""
+        try:
+            found = self._lookup(resolve_links(self._lookup, path))
+        except ContextError:
+            found = None
+        if found is None or found.kind is not Kind.DIRECTORY:
+            return _plain_directory(path)
+        return found
 
     def _new_directory(self, entry: Entry) -> _Node:
         node = _Node(entry, None, {})
@@ -265,6 +297,9 @@ class _Builder:
         if (id(directory), name) not in self._added:
             del children[name]
         return False
+
+    def _lookup_own_link(self, path: str) -> Entry | None:
+        return self._lookup(path) if path in self._links else None
 
     def _lookup(self, path: str) -> Entry | None:
         node = _find(self.root, path)

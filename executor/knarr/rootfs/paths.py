@@ -26,6 +26,8 @@ _CACHED_DIRECTORIES = 64
 
 Guard = Callable[[str], None]
 """Called with the path of a directory that is about to be made; may raise to forbid it."""
+MakeRoom = Callable[[int, str, str], bool]
+"""See `linux.resolve.resolve_in_root`."""
 
 
 class Directory(NamedTuple):
@@ -38,12 +40,17 @@ class Directory(NamedTuple):
 
 
 def resolve_directory(
-    root_fd: int, path: str, *, create: bool = False, guard: Guard | None = None
+    root_fd: int,
+    path: str,
+    *,
+    create: bool = False,
+    guard: Guard | None = None,
+    make_room: MakeRoom | None = None,
 ) -> Directory:
     """Open a directory; the caller closes its `fd`, which is good for *at calls only (O_PATH).
 
-    With `create`, missing directories are made, 0755 and owned by us. Raises OSError: ENOENT, ENOTDIR, ELOOP,
-    ENAMETOOLONG as the kernel would.
+    With `create`, missing directories are made, 0755 and owned by us, and `make_room` is asked about what
+    stands in the way. Raises OSError: ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG as the kernel would.
     """
     if not create:
         return _describe(*resolve_in_root(root_fd, path))
@@ -51,9 +58,9 @@ def resolve_directory(
     def make_missing(directory_fd: int, name: str, missing: str) -> None:
         if guard is not None:
             guard(missing)
-        _make_plain(directory_fd, name)
+        make_plain_directory(directory_fd, name)
 
-    return _describe(*resolve_in_root(root_fd, path, make_missing=make_missing))
+    return _describe(*resolve_in_root(root_fd, path, make_missing=make_missing, make_room=make_room))
 
 
 def open_parent(root_fd: int, path: str, *, create: bool = False) -> tuple[int, str]:
@@ -76,7 +83,7 @@ def _describe(fd: int, path: str) -> Directory:
     return Directory(fd, path, bool(os.fstat(fd).st_mode & stat.S_ISGID))
 
 
-def _make_plain(directory_fd: int, name: str) -> None:
+def make_plain_directory(directory_fd: int, name: str) -> None:
     """Make a directory of IMPLICIT_MODE in our group, whatever the umask or a setgid parent say."""
     try:
         os.mkdir(name, IMPLICIT_MODE, dir_fd=directory_fd)
@@ -97,9 +104,12 @@ class DirectoryCache:
     removes or replaces a directory or a symbolic link, or sets a setgid bit, calls `forget`.
     """
 
-    def __init__(self, root_fd: int, *, guard: Guard | None = None) -> None:
+    def __init__(
+        self, root_fd: int, *, guard: Guard | None = None, make_room: MakeRoom | None = None
+    ) -> None:
         self._root_fd = root_fd
         self._guard = guard
+        self._make_room = make_room
         self._open: dict[str, Directory] = {}
 
     def get(self, path: str, *, create: bool = True) -> Directory:
@@ -111,7 +121,7 @@ class DirectoryCache:
         if found is not None:
             return found
         opened = self._open_below_known(path) or resolve_directory(
-            self._root_fd, path, create=create, guard=self._guard
+            self._root_fd, path, create=create, guard=self._guard, make_room=self._make_room
         )
         if len(self._open) >= _CACHED_DIRECTORIES:
             os.close(self._open.pop(next(iter(self._open))).fd)

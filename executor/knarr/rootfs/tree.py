@@ -5,7 +5,7 @@ of layers or a directory. Paths are those of `layers.entry.Entry`: relative to t
 root, no ".", no "..", no empty component; "" is the root.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import BinaryIO, Protocol
 
 from knarr.errors import ContextError
@@ -14,6 +14,7 @@ from knarr.layers.paths import clean
 from knarr.linux.resolve import MAX_LINKS
 
 Lookup = Callable[[str], Entry | None]
+OpenContent = Callable[[], BinaryIO]
 
 
 class Tree(Protocol):
@@ -45,6 +46,13 @@ class Tree(Protocol):
 
     def open(self, path: str) -> BinaryIO:
         """The content of the FILE at this path; the caller closes it."""
+        ...
+
+    def same_contents(self, others: Mapping[str, OpenContent]) -> set[str]:
+        """Those of these paths, all of them FILEs, whose content is what the callable beside them opens.
+
+        One pass over what holds them; nothing is written.
+        """
         ...
 
 
@@ -128,3 +136,7 @@ class EmptyTree:
     def open(self, path: str) -> BinaryIO:
         """Raises ContextError: there is no file."""
         raise ContextError(f"opening /{path}: no such file")
+
+    def same_contents(self, others: Mapping[str, OpenContent]) -> set[str]:
+        """None: there is no file."""
+        return set()

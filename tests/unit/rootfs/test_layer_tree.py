@@ -35,7 +35,8 @@ def layered(tmp_path: Path, *layers: list[str]) -> LayerTree:
         ([["d d 0700", "f d/x =1"], ["d d 0711 1:2"]], ["d d 0711 1:2", "f d/x =1"]),
         ([["f d/x =1"], ["f d =2"]], ["f d =2"]),
         ([["f d =1"], ["d d", "f d/x =2"]], ["d d", "f d/x =2"]),
-        ([["f d =1"], ["f d/.wh.x ="]], ["f d =1"]),
+        ([["f d =1"], ["f d/.wh.x ="]], ["d d"]),
+        ([["f d =1"], ["f d/x =2"]], ["d d", "f d/x =2"]),
         ([["f a =1"], ["h b -> a", "f .wh.a ="]], ["f b =1"]),
         ([["f a =1", "h b 0600 5:6 -> a"]], ["f a 0600 5:6 =1", "f b 0600 5:6 =1"]),
         ([["f a =1"], ["h b 0600 5:6 -> a"]], ["f a 0600 5:6 =1", "f b 0600 5:6 =1"]),
@@ -47,8 +48,8 @@ def layered(tmp_path: Path, *layers: list[str]) -> LayerTree:
         ([["f d/x =1"], ["f d/z =2", "f .wh.d ="]], ["d d", "f d/z =2"]),
         ([["f x =1"], ["f x =2", "f .wh.x ="]], ["f x =2"]),
         ([["f d/e/x =1"], ["f d/e/y =2", "f d/.wh..wh..opq ="]], ["d d", "d d/e", "f d/e/y =2"]),
-        ([["d r", "l s -> r"], ["f s/x =1"]], ["d r", "f r/x =1", "l s -> r"]),
-        ([["d r", "l s -> /r"], ["f s/x =1"], ["f s/.wh.x ="]], ["d r", "l s -> /r"]),
+        ([["d r", "l s -> r", "f s/x =1"]], ["d r", "f r/x =1", "l s -> r"]),
+        ([["d r", "l s -> /r"], ["f s/x =1"], ["f s/.wh.x ="]], ["d r", "d s"]),
         ([["d r", "l s -> r"], ["d s"]], ["d r", "d s"]),
         ([["f a =1", "h b -> a"]], ["f a =1", "f b =1"]),
         ([["f a =1"], ["h b -> a"], ["f a =2"]], ["f a =2", "f b =1"]),
@@ -80,7 +81,7 @@ def test_the_root_can_be_described(tmp_path: Path) -> None:
 
 def test_a_file_below_a_file(tmp_path: Path) -> None:
     with pytest.raises(CorruptError, match="a file itself"):
-        layered(tmp_path, ["f d =1"], ["f d/x =2"])
+        layered(tmp_path, ["f d =1", "f d/x =2"])
 
 
 NAMES = ("a", "b", "c")

@@ -14,12 +14,23 @@ from knarr.rootfs.mount_points import MountPoint
 from knarr.rootfs.tree import Tree
 from knarr.rootfs.users import UserSpec
 
-__all__ = ["Abilities", "Backend", "DirectoryRoot", "LayerFiller", "Process", "StepCommand", "WriteLayer"]
+__all__ = [
+    "Abilities",
+    "Backend",
+    "DirectoryRoot",
+    "LayerFiller",
+    "LayersOf",
+    "Process",
+    "StepCommand",
+    "WriteLayer",
+]
 
 Process = Callable[[Path], None]
 """Runs something in the root file system at a path."""
 WriteLayer = Callable[[TarReader], None]
 """Writes one layer on top of what a root file system has."""
+LayersOf = Callable[[], Tree]
+"""An index of the layers that a root file system stands on; made when it is asked for, at a price."""
 LayerFiller = Callable[[WriteLayer], None]
 """Calls what it is given with each layer that it has, the lowest first."""
 
@@ -63,10 +74,13 @@ class DirectoryRoot(Protocol):
         """Write layers that exist already on top. Raises KnarrError, with a part of them written."""
         ...
 
-    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
+    def run(
+        self, process: Process, mount_points: Sequence[MountPoint] = (), layers: LayersOf | None = None
+    ) -> list[LayerItem]:
         """Let a process change it; the result is the changes, their contents good until the next step.
 
-        `mount_points` are made where they are missing; they never show in the changes.
+        `mount_points` are made where they are missing; they never show in the changes. `layers` tells what
+        was there before, for a root that has no other way to know the old content of a file.
         """
         ...
 

@@ -1,6 +1,6 @@
 """The root file system of a stage: an index of its layers until something must run in it."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,6 +22,7 @@ from knarr.layers.spool import Spool
 from knarr.layers.tar.read import TarReader, read_members
 from knarr.oci.digest import Digest
 from knarr.progress import Phase
+from knarr.rootfs.changes.unchanged import without_unchanged
 from knarr.rootfs.copying.sources import missing_source
 from knarr.rootfs.copying.write_tree import write_tree
 from knarr.rootfs.layer_draft import deletion_marker
@@ -91,8 +92,10 @@ class StageRoot:
         directory = self._current()
         if directory is None and self._will_run:
             directory = self._directory = self._extract()
-        if directory is not None:
-            return directory.tree()
+        return self._index_of_layers() if directory is None else directory.tree()
+
+    def _index_of_layers(self) -> LayerTree:
+        """All layers that there are by now, those that are on disk too."""
         for layer in self._layers[self._indexed :]:
             self._blobs.reporter.report(Phase("index"))
             with self._blobs.open(layer) as stream:
@@ -100,8 +103,10 @@ class StageRoot:
             self._indexed += 1
         return self._index
 
-    def write(self, items: Iterable[LayerItem]) -> Layer:
-        """Add a layer of these items."""
+    def write(self, items: Sequence[LayerItem], *, before: Tree | None = None) -> Layer:
+        """Add a layer of these items, without those that are in the tree `before` already."""
+        if before is not None:
+            items = without_unchanged(items, before, self._blobs.rules.kept)
         layer = self._blobs.write_layer(items)
         self.apply_cached(layer)
         return layer
@@ -138,7 +143,7 @@ class StageRoot:
         if self._current() is None:
             self._directory = self._extract()
         assert self._directory is not None
-        changes = self._directory.run(self._process(command), mount_points)
+        changes = self._directory.run(self._process(command), mount_points, self._index_of_layers)
         self._refuse_markers(changes)
         layer = self._blobs.write_layer(self._snapshots.keep(changes))
         self._layers.append(layer)

@@ -18,8 +18,9 @@ from knarr.dockerfile.language.run_script import SCRIPT_DIRECTORY, ScriptFile
 from knarr.exec import spec
 from knarr.images.image import Layer
 from knarr.progress import Note
-from knarr.rootfs.copying.copy import plan_copy
+from knarr.rootfs.copying.copy import CopyRequest, plan_copy
 from knarr.rootfs.layer_draft import Owner, plan_workdir
+from knarr.rootfs.tree import Tree
 from knarr.rootfs.users import UserSpec, read_user_databases, resolve_chown, resolve_user
 
 
@@ -47,7 +48,7 @@ def _copy(work: StepWork, step: CopyStep) -> Layer:
     ignored = work.tools.directories.context.is_ignored if step.origin is None else None
     request = replace(step.request, chown=_owner(work, step.chown), ignored=ignored)
     source = work.sources[step.origin].tree()
-    return work.root.write(plan_copy(request, source, work.root.tree(), spool=work.root.spool))
+    return _write_copy(work, request, source)
 
 
 def _add(work: StepWork, step: AddStep) -> Layer:
@@ -59,7 +60,13 @@ def _add(work: StepWork, step: AddStep) -> Layer:
         ignored=work.tools.directories.context.is_ignored,
     )
     source = work.sources[None].tree()
-    return work.root.write(plan_copy(request, source, work.root.tree(), spool=work.root.spool))
+    return _write_copy(work, request, source)
+
+
+def _write_copy(work: StepWork, request: CopyRequest, source: Tree) -> Layer:
+    before = work.root.tree()
+    items = plan_copy(request, source, before, spool=work.root.spool)
+    return work.root.write(items, before=None if request.is_alone else before)
 
 
 def _make_directory(work: StepWork, step: WorkdirStep) -> Layer:

@@ -1,7 +1,7 @@
 """A directory of the machine as a source: the build context, or a named one."""
 
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +12,7 @@ from knarr.layers.paths import clean
 from knarr.rootfs.copying.sources import context_entry, missing_source
 from knarr.rootfs.copying.write_tree import write_tree
 from knarr.rootfs.dir_tree import DirTree
-from knarr.rootfs.tree import Tree
+from knarr.rootfs.tree import OpenContent, Tree
 
 
 class LocalSource:
@@ -113,3 +113,7 @@ class RootOwned:
     def open(self, path: str) -> BinaryIO:
         """See `Tree.open`."""
         return self._tree.open(path)
+
+    def same_contents(self, others: Mapping[str, OpenContent]) -> set[str]:
+        """See `Tree.same_contents`."""
+        return self._tree.same_contents(others)

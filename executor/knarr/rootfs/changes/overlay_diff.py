@@ -5,12 +5,14 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind, LayerItem
 from knarr.layers.paths import join, name_of, parent_of, sort_key
+from knarr.rootfs.changes.unchanged import Name, find_unchanged
 from knarr.rootfs.inode import HardLinks, describe_with, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
-from knarr.rootfs.tree import Tree
+from knarr.rootfs.tree import OpenContent, Tree
 
 Exclude = Callable[[str], bool]
 
@@ -20,8 +22,9 @@ def diff_upper(
 ) -> Iterator[LayerItem]:
     """What a step changed: the upper directory's entries, parents first, siblings by name.
 
-    `lower` is what the step saw before. With it, a directory is left out where nothing in it changed and it
-    looks as before, and so is a deletion of what was not there; the kernel leaves both behind. Where a
+    `lower` is what the step saw before. With it, what is as before is left out: files that were written or
+    described anew with the same, directories that look as before and have nothing in them that changed,
+    deletions of what was not there. The kernel leaves all of these behind. Where a
     directory was made anew, each name that is gone has its whiteout, as in a scan's layer (image-spec
     layer.md, "Opaque Whiteout", wants that of writers); without `lower` there is an opaque one. `userxattr`
     is the mount option of that name. `exclude` drops a path with all that is in it. `upper_fd` must stay
@@ -29,6 +32,14 @@ def diff_upper(
     """
     diff = _Diff(upper_fd, lower, "user.overlay." if userxattr else "trusted.overlay.", exclude)
     yield from sorted(diff.run(), key=lambda item: sort_key(item.entry.path))
+
+
+class _File(NamedTuple):
+    """What the upper directory has that is no directory."""
+
+    entry: Entry
+    status: os.stat_result
+    open_content: OpenContent
 
 
 class _Diff:
@@ -43,8 +54,9 @@ class _Diff:
         self._opaque_key = prefix + "opaque"
         self._whiteout_key = prefix + "whiteout"
         self._exclude = exclude
-        self._links = HardLinks()
         self._found: list[LayerItem] = []
+        """Markers, and directories that changed."""
+        self._files: dict[str, _File] = {}
         self._unchanged: dict[str, Entry] = {}
         """Directories that are in the layer only where something in them is."""
         self._waiting: list[tuple[str, bool]] = []
@@ -57,6 +69,7 @@ class _Diff:
             while self._waiting:
                 path, is_new = self._waiting.pop()
                 self._look_at(path, is_new=is_new)
+            self._found += self._changed_files()
         finally:
             self._close()
         for item in list(self._found):
@@ -101,7 +114,28 @@ class _Diff:
         if entry.kind is Kind.DIRECTORY:
             self._add_directory(entry, is_new=is_new or xattrs.get(self._opaque_key) == b"y")
         else:
-            self._found.append(self._links.item(entry, status, partial(open_regular, self._upper_fd, path)))
+            self._files[path] = _File(entry, status, partial(open_regular, self._upper_fd, path))
+
+    def _changed_files(self) -> Iterator[LayerItem]:
+        """What is no directory, but for what is as before."""
+        lower = self._lower
+        unchanged = find_unchanged(self._names(lower), lambda: lower) if lower is not None else set()
+        links = HardLinks()
+        for path in sorted(self._files.keys() - unchanged, key=sort_key):
+            file = self._files[path]
+            yield links.item(file.entry, file.status, file.open_content)
+
+    def _names(self, lower: Tree) -> Iterator[Name]:
+        for path, file in self._files.items():
+            before = lower.lookup(path)
+            has_links = file.status.st_nlink > 1
+            yield Name(
+                path,
+                looks_same=before == file.entry,
+                open_content=file.open_content if file.entry.size else None,
+                group=(file.status.st_dev, file.status.st_ino) if has_links else None,
+                group_before=lower.link_group(path) if has_links and before is not None else None,
+            )
 
     def _add_directory(self, entry: Entry, *, is_new: bool) -> None:
         before = None if self._lower is None else self._lower.lookup(entry.path)

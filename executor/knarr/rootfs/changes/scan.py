@@ -2,7 +2,8 @@
 
 A file is a candidate when its inode number or its ctime differs from the scan before: the kernel sets
 ctime at every change, and no process can set it back. Content is read only where ctime can't tell: on a
-file system with ctimes in whole seconds, and for files changed in the clock tick of the scan itself.
+file system with ctimes in whole seconds, and for files changed in the clock tick of the scan itself; and once
+more at the end, for files that were touched and have the size and time of before.
 """
 
 import ctypes
@@ -12,14 +13,16 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 from knarr.layers.entry import WHITEOUT_PREFIX, Entry, Kind, LayerItem
 from knarr.layers.paths import join, name_of, parent_of, sort_key
+from knarr.rootfs.changes.unchanged import Name, find_unchanged
 from knarr.rootfs.inode import HardLinks, describe, layer_xattrs, read_xattrs, stat_name
 from knarr.rootfs.open_inside import open_directory, open_regular
+from knarr.rootfs.tree import Tree
 
 Exclude = Callable[[str], bool]
 
@@ -77,15 +80,20 @@ class Scan:
         return cls(walk.directories, racy, walk.xattrs)
 
 
-def changes(before: Scan, root_fd: int, after: Scan) -> list[LayerItem]:
+def changes(
+    before: Scan, root_fd: int, after: Scan, layers: Callable[[], Tree] | None = None
+) -> list[LayerItem]:
     """The layer that leads from one scan to the next: parents first, siblings by name.
 
-    Deletions become whiteouts, the topmost only. A file whose ctime changed is in the layer even where its
-    content is the same: nothing is kept of the old content to compare with, unless it was hashed. A
-    directory is, where its mode, owner, time or attributes changed; parents of changes are listed as they
-    are. What is mounted on a directory has times of its own, which don't count.
+    Deletions become whiteouts, the topmost only. A directory is in the layer where its mode, owner, time or
+    attributes changed; parents of changes are listed as they are. What is mounted on a directory has times of
+    its own, which don't count.
+
+    `layers` are those that the scan before saw, and the only place that has the old contents: it is asked
+    for where a file's ctime alone changed, or its inode, and what is as it was then is left out. Without it,
+    such a file is in the layer.
     """
-    return _Comparison(before, root_fd, after).items()
+    return _Comparison(before, root_fd, after, layers).items()
 
 
 class _Walk:
@@ -165,13 +173,15 @@ class _Walk:
 class _Comparison:
     """Two scans side by side."""
 
-    def __init__(self, before: Scan, root_fd: int, after: Scan) -> None:
+    def __init__(self, before: Scan, root_fd: int, after: Scan, layers: Callable[[], Tree] | None) -> None:
+        self._layers = layers
         self._before = before
         self._after = after
         self._root_fd = root_fd
 
     def items(self) -> list[LayerItem]:
         changed = {path for directory in self._after.directories for path in self._changed_in(directory)}
+        changed -= self._unchanged(changed)
         for path in [*changed, *self._deleted()]:
             while path := parent_of(path):
                 if path in changed:
@@ -180,6 +190,37 @@ class _Comparison:
         items = list(self._present(changed))
         items += [_whiteout(path) for path in self._deleted()]
         return sorted(items, key=lambda item: sort_key(item.entry.path))
+
+    def _unchanged(self, changed: set[str]) -> set[str]:
+        """Those that are no directory, and as they were."""
+        if self._layers is None or not any(map(self._may_be_unchanged, changed)):
+            return set()
+        layers = self._layers()
+        names = (self._name(path, layers) for path in changed)
+        return find_unchanged((name for name in names if name is not None), lambda: layers)
+
+    def _may_be_unchanged(self, path: str) -> bool:
+        """Whether what is no directory has its old owner, mode, size and time."""
+        old, new = _record(self._before, path), _record(self._after, path)
+        if old is None or new is None or stat.S_ISDIR(new.mode):
+            return False
+        return old._replace(inode=0, ctime_ns=0) == new._replace(inode=0, ctime_ns=0)
+
+    def _name(self, path: str, layers: Tree) -> Name | None:
+        found = self._found(path)
+        if found is None or found[0].kind is Kind.DIRECTORY:
+            return None
+        entry, status = found
+        old = _record(self._before, path)
+        was = layers.lookup(path) if self._may_be_unchanged(path) else None
+        return Name(
+            path,
+            # The time is the one that the file had on disk, where layers have whole seconds.
+            looks_same=was is not None and replace(was, mtime_ns=entry.mtime_ns) == entry,
+            open_content=partial(open_regular, self._root_fd, path) if entry.size else None,
+            group=(status.st_dev, status.st_ino) if status.st_nlink > 1 else None,
+            group_before=None if old is None else old.inode,
+        )
 
     def _changed_in(self, directory: str) -> Iterator[str]:
         old = self._before.directories.get(directory, {})
@@ -217,16 +258,20 @@ class _Comparison:
         """The entries at these paths as they are on disk now."""
         links = HardLinks()
         for path in sorted(paths, key=sort_key):
-            fd = open_directory(self._root_fd, parent_of(path))
-            if fd is None:
-                continue
-            try:
-                status = stat_name(fd, name_of(path))
-                entry = None if status is None else describe(fd, name_of(path), path, status)
-            finally:
-                os.close(fd)
-            if entry is not None and status is not None:
-                yield links.item(entry, status, partial(open_regular, self._root_fd, path))
+            if (found := self._found(path)) is not None:
+                yield links.item(*found, partial(open_regular, self._root_fd, path))
+
+    def _found(self, path: str) -> tuple[Entry, os.stat_result] | None:
+        """What is at a path now."""
+        fd = open_directory(self._root_fd, parent_of(path))
+        if fd is None:
+            return None
+        try:
+            status = stat_name(fd, name_of(path))
+            entry = None if status is None else describe(fd, name_of(path), path, status)
+        finally:
+            os.close(fd)
+        return None if entry is None or status is None else (entry, status)
 
 
 def _whiteout(path: str) -> LayerItem:
@@ -248,6 +293,11 @@ def _pack(status: os.stat_result, kind: int) -> bytes:
 
 def _unpack(packed: bytes) -> _Record:
     return _Record._make(_PACKED.unpack(packed))
+
+
+def _record(scan: Scan, path: str) -> _Record | None:
+    packed = scan.directories.get(parent_of(path), {}).get(name_of(path))
+    return None if packed is None else _unpack(packed)
 
 
 def _digest(root_fd: int, path: str) -> bytes:

@@ -80,6 +80,11 @@ class CopyRequest:
     ignored: Ignored | None = None
     """Whether the build context leaves out a path; for the hint of an error only."""
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the layer has nothing to do with those below: BuildKit's --link, but not with --chmod."""
+        return self.link and self.chmod is None
+
 
 def join_dest(workdir: str, dest: str) -> str:
     """The destination as an absolute path, in `workdir` where relative; keeps that it is a directory."""
@@ -97,9 +102,7 @@ def plan_copy(
     without it nothing is unpacked. Raises ContextError for a source that is missing, and where a file would
     replace a directory or a directory a file.
     """
-    # BuildKit makes an independent layer only where there is no --chmod.
-    alone = request.link and request.chmod is None
-    return _Copy(request, source, EmptyTree() if alone else dest, spool).items()
+    return _Copy(request, source, EmptyTree() if request.is_alone else dest, spool).items()
 
 
 class _Copy:

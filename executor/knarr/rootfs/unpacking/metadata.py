@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from knarr.errors import CorruptError, IsolationError
 from knarr.layers.entry import Entry, Kind
-from knarr.rootfs.inode import OVERLAY_PREFIXES, OWNER_XATTR
-from knarr.rootfs.paths import Directory
+from knarr.rootfs.inode import OVERLAY_PREFIXES, OWNER_XATTR, describe
+from knarr.rootfs.paths import Directory, resolve_directory
 
 _LEFT_OUT = (*OVERLAY_PREFIXES, "user.knarr.")
 """Attributes that would steer the file system or us, and are no content."""
@@ -165,6 +165,18 @@ class MetadataWriter:
             if error.errno not in _XATTR_REFUSED:
                 raise
             self._losses.add(f"the extended attribute {name}", path)
+
+
+def describe_directory(root_fd: int, path: str) -> Entry | None:
+    """The directory that a path leads to inside the root; None where there is none."""
+    try:
+        found = resolve_directory(root_fd, path)
+    except OSError:
+        return None
+    try:
+        return describe(found.fd, ".", found.path, os.fstat(found.fd))
+    finally:
+        os.close(found.fd)
 
 
 def _read_umask() -> int:

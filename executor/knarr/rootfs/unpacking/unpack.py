@@ -1,15 +1,17 @@
 """Applying a layer to a root file system (image-spec layer.md, "Applying Changesets").
 
-What an archive says about paths is followed as containerd follows it: the directory of an entry is resolved
-within the root, its last component never; what is there gives way, except that a directory is merged with a
-directory. The metadata of the root directory itself is left alone.
+The result is what overlayfs shows of layers that were unpacked each by itself, as containerd does it. The
+directory of an entry is resolved within the root, its last component never, and the links of its own layer
+alone are followed: a link or file of a lower layer gives way to a directory. What is there gives way
+too, except that a directory is merged with a directory. The metadata of the root directory itself is left
+alone.
 """
 
 import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from knarr.errors import CorruptError, IsolationError, KnarrError, OutputError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
@@ -21,10 +23,11 @@ from knarr.rootfs.paths import (
     DirectoryCache,
     Fate,
     clear_directory,
+    make_plain_directory,
     remove_tree,
     resolve_directory,
 )
-from knarr.rootfs.unpacking.metadata import Loss, Losses, MetadataWriter, OwnerPolicy
+from knarr.rootfs.unpacking.metadata import Loss, Losses, MetadataWriter, OwnerPolicy, describe_directory
 from knarr.rootfs.unpacking.protection import ProtectedError, Protection
 
 __all__ = ["AppliedLayer", "Loss", "OwnerPolicy", "apply_layer"]
@@ -32,6 +35,8 @@ __all__ = ["AppliedLayer", "Loss", "OwnerPolicy", "apply_layer"]
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NODE_TYPES = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
+_REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""What looking a directory up gives where its layer itself has replaced it since."""
 _BAD_PATH = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EILSEQ})
 PROTECTED = "what lies at a protected place: /"
 """How `Loss.what` begins for entries that were left out; the place follows."""
@@ -85,7 +90,9 @@ class _Applier:
         self._protection = protection
         self._losses = Losses()
         self._metadata = MetadataWriter(policy, self._losses)
-        self._directories = DirectoryCache(root_fd, guard=protection.check if protection else None)
+        self._directories = DirectoryCache(
+            root_fd, guard=protection.check if protection else None, make_room=self._make_directory_room
+        )
         self._own: set[str] = set()
         self._directory_times: dict[str, int] = {}
         self._makers: dict[Kind, Callable[[Directory, str, Entry, str], None]] = {
@@ -154,7 +161,29 @@ class _Applier:
     def _add_own_directory(self, path: str) -> None:
         while path not in self._own:
             self._own.add(path)
+            if self._protection is not None:
+                self._protection.unblock(path)
             path = path.rpartition("/")[0]
+
+    def _make_directory_room(self, directory_fd: int, name: str, path: str) -> bool:
+        """Put a directory in the place of a lower layer's link or file; false for what is this layer's own.
+
+        It gets owner and mode of the directory that a link leads to, as containerd has it.
+        """
+        if path in self._own:
+            return False
+        if self._protection is not None:
+            self._protection.check(path)
+        like = describe_directory(self._root_fd, path)
+        os.unlink(name, dir_fd=directory_fd)
+        make_plain_directory(directory_fd, name)
+        if like is not None:
+            fd = os.open(name, _DIRECTORY, dir_fd=directory_fd)
+            try:
+                self._metadata.apply(fd, replace(like, path=path))
+            finally:
+                os.close(fd)
+        return True
 
     def _fate(self, path: str) -> Fate:
         fate = Fate.REMOVE if self._protection is None else self._protection.fate(path)
@@ -342,9 +371,9 @@ class _Applier:
                 directory = self._directories.get(head, create=False)
                 if directory.path == head and self._is_directory(directory, name):
                     os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=directory.fd, follow_symlinks=False)
-            except (FileNotFoundError, NotADirectoryError):
-                # The layer itself replaced the directory later on.
-                continue
+            except OSError as error:
+                if error.errno not in _REPLACED:
+                    raise
 
 
 def _joined(directory: str, name: str) -> str:

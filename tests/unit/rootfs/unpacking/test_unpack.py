@@ -127,11 +127,10 @@ def test_an_entry_may_come_twice(tmp_path: Path) -> None:
     assert paths(tmp_path) == ["a", "d"]
 
 
-def test_writes_go_through_links_to_directories(tmp_path: Path) -> None:
+def test_writes_go_through_links_of_their_own_layer(tmp_path: Path) -> None:
     make(tmp_path, "usr/lib/old")
-    (tmp_path / "lib").symlink_to("usr/lib")
-    (tmp_path / "var").symlink_to("/missing/place")
-    apply(tmp_path, file(b"lib/new", b"x"), file(b"lib/.wh.old"), file(b"var/f", b"y"))
+    links = (symlink(b"lib", b"usr/lib"), symlink(b"var", b"/missing/place"))
+    apply(tmp_path, *links, file(b"lib/new", b"x"), file(b"lib/.wh.old"), file(b"var/f", b"y"))
     assert paths(tmp_path / "usr") == ["lib", "lib/new"]
     assert (tmp_path / "missing/place/f").read_bytes() == b"y"
     assert (tmp_path / "lib").is_symlink()
@@ -181,7 +180,6 @@ def test_a_whiteout_spares_what_its_own_layer_brings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("position", range(6))
 def test_an_opaque_marker_hides_lower_layers_wherever_it_stands(tmp_path: Path, position: int) -> None:
     make(tmp_path, "d/lower", "d/sub/lower", "d/implied/lower", "d/empty/", "beside/lower", "d/both")
-    (tmp_path / "alias").symlink_to("d")
     parts = [
         directory(b"d"),
         file(b"d/upper"),
@@ -190,7 +188,7 @@ def test_an_opaque_marker_hides_lower_layers_wherever_it_stands(tmp_path: Path, 
         file(b"d/implied/deep/upper"),
     ]
     parts.insert(position, file(b"d/.wh..wh..opq"))
-    apply(tmp_path, *parts)
+    apply(tmp_path, symlink(b"alias", b"d"), *parts)
     assert paths(tmp_path) == [
         "alias",
         "beside",
@@ -268,10 +266,10 @@ def test_protected_paths_stay_as_they_are(tmp_path: Path) -> None:
         "opt/x/y",
         "opt/z",
     )
-    (tmp_path / "alias").symlink_to("work/space")
     protected = frozenset({"etc/resolv.conf", "work/space", "opt/x/mnt"})
     result = apply(
         tmp_path,
+        symlink(b"alias", b"work/space"),
         file(b"etc/resolv.conf", b"upper"),
         file(b"etc/.wh.resolv.conf"),
         file(b"work/space/new", b"upper"),

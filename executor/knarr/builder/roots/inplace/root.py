@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from knarr.builder.roots.backend import LayerFiller, Process
+from knarr.builder.roots.backend import LayerFiller, LayersOf, Process
 from knarr.builder.roots.inplace.mounts import moved_in
 from knarr.builder.roots.inplace.working_directory import working_in
 from knarr.builder.roots.step_process import make_working_directory
@@ -146,7 +146,9 @@ class InplaceRoot:
         self._forget()
         self._image.write(fill)
 
-    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
+    def run(
+        self, process: Process, mount_points: Sequence[MountPoint] = (), layers: LayersOf | None = None
+    ) -> list[LayerItem]:
         """Let a process loose on the directory; the result is what it changed, but for what is protected."""
         before = self._scan or self._image.scan(self._root_fd, frozenset())
         self._forget()
@@ -154,7 +156,8 @@ class InplaceRoot:
         with mount_points_in(self._root_fd, mount_points):
             process(self._image.root)
         after = self._image.scan(self._root_fd, self._covered)
-        items = self._image.take_in(changes(_without(before, self._covered), self._root_fd, after))
+        before = _without(before, self._covered)
+        items = self._image.take_in(changes(before, self._root_fd, after, layers))
         if not self._covered:
             self._scan = after
         return items

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from knarr.builder.roots.backend import LayerFiller, Process
+from knarr.builder.roots.backend import LayerFiller, LayersOf, Process
 from knarr.builder.roots.unpacking import unpack_layers
 from knarr.layers.entry import LayerItem
 from knarr.linux.overlay import copy_root_metadata, mount_overlay, unmount
@@ -78,7 +78,9 @@ class OverlayRoot:
             unpack_layers(merged, fill, owner_policy=self._owner_policy)
         self._lowers.insert(0, upper)
 
-    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
+    def run(
+        self, process: Process, mount_points: Sequence[MountPoint] = (), layers: LayersOf | None = None
+    ) -> list[LayerItem]:
         """Let a process loose on the merged directory; the result is what it changed.
 
         The contents of the items can be opened until the next step. Mount points that the image lacks come

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from knarr.builder.roots.backend import LayerFiller, Process
+from knarr.builder.roots.backend import LayerFiller, LayersOf, Process
 from knarr.builder.roots.unpacking import unpack_layers
 from knarr.layers.entry import LayerItem
 from knarr.rootfs.changes.scan import Scan, changes
@@ -61,7 +61,9 @@ class PlainRoot:
         self._drop_view()
         unpack_layers(self._root, fill, owner_policy=self._owner_policy)
 
-    def run(self, process: Process, mount_points: Sequence[MountPoint] = ()) -> list[LayerItem]:
+    def run(
+        self, process: Process, mount_points: Sequence[MountPoint] = (), layers: LayersOf | None = None
+    ) -> list[LayerItem]:
         """Let a process loose on the directory; the result is what it changed.
 
         `mount_points` are made where the image lacks them.
@@ -70,7 +72,7 @@ class PlainRoot:
         before = self._scan()
         with mount_points_in(self._root_fd, mount_points):
             process(self._root)
-        return changes(before, self._root_fd, self._scan())
+        return changes(before, self._root_fd, self._scan(), layers)
 
     def close(self) -> None:
         """Close what is open; the directory stays for the caller to remove. May be called again."""
