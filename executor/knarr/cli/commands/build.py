@@ -27,7 +27,7 @@ from knarr.cli.flags.results import ResultFlags
 from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
 from knarr.cli.values.arguments import parse_build_args, parse_context_source, parse_targets, with_epoch
-from knarr.cli.values.cache import read_cache
+from knarr.cli.values.cache import cache_places, read_cache
 from knarr.cli.values.compatibility import is_plan_printed, report_needless, snapshot_rules, work_directory
 from knarr.cli.values.environment import find_git, named_files, this_platform, work_directory_parent
 from knarr.cli.values.grammar import parse_pair
@@ -122,6 +122,7 @@ def _request(
     dockerfile: Path,
     work: Path,
 ) -> BuildRequest:
+    reports = [Path(flags.log.report).absolute()] if flags.log.report else []
     credentials = read_credentials(flags.mounts.secret, flags.mounts.ssh, environment)
     return BuildRequest(
         context=context,
@@ -144,7 +145,8 @@ def _request(
         cache=read_cache(flags.caching, outputs, Path.cwd()),
         mount_cache_dir=_path(flags.mounts.mount_cache_dir),
         git=find_git(environment, credentials.agents.get("default")),
-        kept=(*named_files(environment), *([Path(flags.log.report).absolute()] if flags.log.report else [])),
+        kept=(*named_files(environment), *reports),
+        more_places=(*reports, *cache_places(flags.caching, Path.cwd())),
     )
 
 

@@ -23,7 +23,7 @@ from knarr.rootfs.paths import (
     DirectoryCache,
     Fate,
     clear_directory,
-    make_plain_directory,
+    make_implicit,
     remove_tree,
     resolve_directory,
 )
@@ -132,6 +132,9 @@ class _Applier:
             if self._protection is not None:
                 self._protection.check(path)
         except ProtectedError as error:
+            if not is_marker and self._is_lent(error.path, entry):
+                self._apply(entry)
+                return
             if entry.kind is not Kind.DIRECTORY:  # what is kept is one mostly, and no file is missed
                 self._lose(error.path)
             return
@@ -148,6 +151,12 @@ class _Applier:
         if self._protection is not None:
             self._protection.describe(path)
         self._makers[entry.kind](directory, name, entry, path)
+
+    def _is_lent(self, path: str, entry: Entry) -> bool:
+        """Whether the protected place that a path is in has become the image's, for what can be there."""
+        assert self._protection is not None
+        can_be = entry.kind is Kind.DIRECTORY or path not in self._protection.paths
+        return can_be and self._protection.lend(path)
 
     def _lose(self, path: str) -> None:
         """Note that an entry was left out at a protected place."""
@@ -176,7 +185,7 @@ class _Applier:
             self._protection.check(path)
         like = describe_directory(self._root_fd, path)
         os.unlink(name, dir_fd=directory_fd)
-        make_plain_directory(directory_fd, name)
+        make_implicit(directory_fd, name)
         if like is not None:
             fd = os.open(name, _DIRECTORY, dir_fd=directory_fd)
             try:
