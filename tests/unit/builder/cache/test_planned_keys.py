@@ -85,6 +85,10 @@ def _narrow(context: Path) -> None:
             path.chmod(path.stat().st_mode & 0o700)
 
 
+def _mark(context: Path) -> None:
+    os.setxattr(context / "data/a", "user.mark", b"1")
+
+
 def _empower(context: Path) -> None:
     subprocess.run(["/sbin/setcap", "cap_net_raw+ep", context / "data/a"], check=True)
 
@@ -133,7 +137,7 @@ CHANGES = {
     "file removed": Change(ONE_COPY, edit=lambda context: (context / "data/b").unlink()),
     "file renamed": Change(ONE_COPY, edit=lambda context: (context / "data/b").rename(context / "data/c")),
     "empty directory": Change(ONE_COPY, edit=lambda context: (context / "data/d").mkdir()),
-    "capability": Change(ONE_COPY, edit=_empower),
+    "extended attribute": Change(ONE_COPY, edit=_mark),
     "ignore file": Change(ONE_COPY, edit=_write(".dockerignore", "data/b\n")),
     "exclude": Change(ONE_COPY, "COPY", "COPY --exclude=b"),
     "chown": Change(ONE_COPY, "COPY", "COPY --chown=5"),
@@ -163,6 +167,7 @@ CHANGES = {
     ),
 }
 SAME = {
+    "capability, which the context loses": Change(ONE_COPY, edit=_empower),
     "times": Change(DOCKERFILE, edit=_age),
     "owners of the checkout": Change(DOCKERFILE, edit=_give_away),
     "umask": Change(DOCKERFILE, edit=_narrow),
