@@ -102,10 +102,11 @@ class Container:
     def end(self, error: BaseException | None) -> None:
         """`restore` after a build that ended with this error, if one did.
 
-        Where the container's first process fails or is ended, only volumes get theirs back: the container
-        ends with it, and may have to soon.
+        Where a signal ends the container's first process, only volumes get theirs back: the container ends
+        with it, and soon has to.
         """
-        if _is_first() and error is not None and self._archive is not None:
+        is_signal = error is not None and not isinstance(error, Exception)
+        if _is_first() and is_signal and self._archive is not None:
             self._archive.close()
             self._archive = None
         self.restore()
