@@ -91,7 +91,7 @@ def paths(items: list[LayerItem]) -> list[str]:
     return [item.entry.path for item in items]
 
 
-EMPTY = ([], (0o2777, 0, FOREIGN_GROUP, 10**18))
+EMPTY: tuple[list[str], tuple[int, int, int, int]] = ([], (0o2777, 0, FOREIGN_GROUP, 10**18))
 
 
 def test_files_of_the_image_lie_there_and_go_again(pod: Pod) -> None:
