@@ -11,6 +11,7 @@ LISTS: Mapping[str, str] = MappingProxyType(
         "destinations": "destination",
         "extra-tags": "extra-tag",
         "images": "image",
+        "insecure-redirects": "insecure-redirect",
         "insecure-registries": "insecure-registry",
         "labels": "label",
         "registry-maps": "registry-map",

@@ -72,8 +72,8 @@ class Memory:
         """What token services said to who asked for more than one scope."""
         self.lookups: dict[_Place, _Found] = {}
         self.rotated: dict[tuple[str, str], str] = {}
-        self.refused: set[tuple[_Place, Credentials]] = set()
-        """Credentials that nobody gave and that a registry refused for a repository."""
+        self.refused: set[tuple[_Place, str]] = set()
+        """Sources of credentials that nobody gave, which a registry refused for a repository."""
 
     def lock_of(self, base_url: str) -> threading.Lock:
         """The lock of one registry."""
@@ -177,14 +177,14 @@ class Authorizer:
             return False
         if self._is_refused(request, credentials):
             return True  # another thread was first
-        self._memory.refused.add((_named(request), credentials))
+        self._memory.refused.add((_named(request), credentials.source))
         place = f"{request.endpoint.registry}/{request.repository}"
         text = f"{_owner(credentials)} were refused for {place} ({status}): going on without any"
         self._reporter.report(Note(text, "warning"))
         return True
 
     def _is_refused(self, request: Request, credentials: Credentials) -> bool:
-        return (_named(request), credentials) in self._memory.refused
+        return (_named(request), credentials.source) in self._memory.refused
 
     def _lookup(self, request: Request) -> Lookup:
         """The credentials that may go with a request."""

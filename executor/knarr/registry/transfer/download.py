@@ -16,7 +16,7 @@ from knarr.registry.client import Client
 from knarr.registry.http.failures import ConnectionFaultError, NoAnswerError
 from knarr.registry.http.hosts import Endpoint
 from knarr.registry.http.locations import redacted, resolve_location, same_origin
-from knarr.registry.http.message import Request
+from knarr.registry.http.message import Request, Shown
 from knarr.registry.http.retry import Backoff
 from knarr.registry.http.transport import Response
 
@@ -26,6 +26,9 @@ _MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GZIP_WINDOW = 31
 _WANTS_CREDENTIALS = "it wants credentials: for ADD, --secret id=HTTP_AUTH_TOKEN_HOST,src=FILE has a token"
+_REFUSED_HINTS = dict.fromkeys(
+    (401, 403), "the credentials of the URL, or of the secret for ADD, are refused"
+)
 _STATUS_HINTS = {
     401: _WANTS_CREDENTIALS,
     403: _WANTS_CREDENTIALS,
@@ -108,6 +111,7 @@ def _open(client: Client, url: str, authorization: str) -> Response:
         try:
             response = client.open(request)
             if response.status not in _REDIRECTS:
+                response.shown = Shown(headers.get("Authorization", ""))
                 return response
             location = response.headers.get("location")
             response.close()
@@ -141,9 +145,10 @@ def _check_status(response: Response, url: str) -> None:
     if 200 <= response.status < 300:
         return
     where = "" if response.url == url else f" (redirected to {redacted(response.url)})"
+    hints = _STATUS_HINTS | _REFUSED_HINTS if response.shown.header else _STATUS_HINTS
     raise ContextError(
         f"can't download {redacted(url)}: the server{where} answered {response.status}",
-        hint=_STATUS_HINTS.get(response.status, "the server may say more to a browser, or later"),
+        hint=hints.get(response.status, "the server may say more to a browser, or later"),
     )
 
 

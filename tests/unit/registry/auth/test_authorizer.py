@@ -297,3 +297,54 @@ def test_helper_is_asked_again_after_a_while(tmp_path: Path) -> None:
         for now[0] in (0, 800, 901):
             _ask(client, registry)
     assert (tmp_path / "log").read_text() == "x\nx\n"
+
+
+def test_rotated_token_is_known_to_the_client_of_the_cache() -> None:
+    tokens = TokenRegistry(uses=1, answer={"refresh_token": "second"})
+    with FaultyRegistry(tokens.script) as registry:
+        with _client(registry, Credentials("tests", identity_token="first")) as client:
+            _ask(client, registry)
+            with client.for_cache(patient=True) as cache:
+                _ask(cache, registry)
+    forms = [parse_qs(asked.body.decode()) for asked in tokens.token_requests]
+    assert [form["refresh_token"] for form in forms] == [["first"], ["second"]]
+
+
+def test_scopes_of_a_challenge_are_not_for_other_requests() -> None:
+    """A mirror names what it reads from for a pull; a push to it is another matter."""
+    tokens = TokenRegistry()
+    tokens.scope = "repository:upstream/app:pull"
+    with FaultyRegistry(tokens.script) as registry, _client(registry) as client:
+        _ask(client, registry)
+        tokens.scope = ""
+        _ask(client, registry, push_scope("team/app"))
+        _ask(client, registry)
+    assert [parse_qs(urlsplit(asked.path).query)["scope"] for asked in tokens.token_requests] == [
+        ["repository:team/app:pull", "repository:upstream/app:pull"],
+        ["repository:team/app:pull,push"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "scopes"),
+    [
+        ("insufficient_scope", ["repository:team/app:pull", "repository:team/app:pull,delete"]),
+        ("invalid_token", ["repository:team/app:pull"]),
+    ],
+)
+def test_more_is_asked_for_only_where_less_was_not_enough(error: str, scopes: list[str]) -> None:
+    asked_for: list[list[str]] = []
+
+    def script(asked: Asked) -> Answer:
+        if asked.path.startswith("/token"):
+            asked_for.append(parse_qs(urlsplit(asked.path).query)["scope"])
+            return Answer(200, json.dumps({"token": f"token-{len(asked_for)}"}).encode())
+        if asked.headers.get("authorization") == "Bearer token-2":
+            return Answer(200, b"well")
+        realm = f'Bearer realm="http://{asked.headers["host"]}/token",error="{error}"'
+        scope = ',scope="repository:team/app:pull,delete"'
+        return Answer(401, headers={"WWW-Authenticate": realm + scope})
+
+    with FaultyRegistry(script) as registry, _client(registry) as client:
+        assert _ask(client, registry) == b"well"
+    assert asked_for == [["repository:team/app:pull"], scopes]

@@ -93,6 +93,21 @@ def test_refused(client: Client, tmp_path: Path, answer: Answer) -> None:
     assert not (tmp_path / "f").exists()
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_says_whether_credentials_were_sent(client: Client, tmp_path: Path, status: int) -> None:
+    def hint(server: FaultyRegistry, authorization: str = "") -> str:
+        with pytest.raises(ContextError) as caught:
+            download(client, f"http://{server.host}/f", tmp_path / "f", authorization=authorization)
+        return caught.value.hint or ""
+
+    with FaultyRegistry(lambda asked: Answer(status)) as server:
+        assert "it wants credentials" in hint(server)
+        assert "are refused" in hint(server, AUTH)
+        moved = Answer(302, headers={"Location": f"http://{server.host}/g"})
+        with FaultyRegistry(lambda asked: moved) as elsewhere:
+            assert "it wants credentials" in hint(elsewhere, AUTH)  # none went there
+
+
 def test_credentials_stay_with_their_origin(client: Client, tmp_path: Path) -> None:
     with FaultyRegistry(lambda asked: Answer(200, BODY)) as other:
         answers = {
