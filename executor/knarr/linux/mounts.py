@@ -37,6 +37,19 @@ def add_mount_flags(path: str, flags: int) -> None:
     sc.mount("none", path, None, sc.MS_REMOUNT | sc.MS_BIND | kept | flags)
 
 
+def free_mount_flags(path: str, flags: int) -> None:
+    """Take MS_* flags from the mount at `path`, as far as this process may. Raises OSError."""
+    present = os.statvfs(path).f_flag
+    if not any(present & statvfs_flag for statvfs_flag, mount_flag in _STATVFS_FLAGS if mount_flag & flags):
+        return
+    kept = sum(mount_flag for statvfs_flag, mount_flag in _STATVFS_FLAGS if present & statvfs_flag)
+    try:
+        sc.mount("none", path, None, sc.MS_REMOUNT | sc.MS_BIND | kept & ~flags)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+
+
 def make_readonly(descriptor: int) -> None:
     """Make the mount at a descriptor read-only, with those below it where the kernel can. Raises OSError.
 
