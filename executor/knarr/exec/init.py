@@ -197,8 +197,16 @@ def _in_root(spec: "WireSpec") -> int:
     return os.open(spec["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def _join_device_group(spec: "WireSpec") -> None:
+    members = spec["device_group"]
+    if members is not None:
+        descriptor = os.open(members, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(descriptor, b"0")
+        os.close(descriptor)
+
+
 def _mount_root(spec: "WireSpec") -> None:
-    os.close(mounts.open_root(spec["root"]))
+    os.close(mounts.open_root(spec["root"], devices=spec["devices"]))
 
 
 def _mount_resolver_files(spec: "WireSpec") -> None:
@@ -221,16 +229,22 @@ def _mount_sys(spec: "WireSpec") -> None:
     os.close(root)
 
 
+def _mount_control_groups(spec: "WireSpec") -> None:
+    root = _in_root(spec)
+    mounts.mount_control_groups(root, spec["control_groups"])
+    os.close(root)
+
+
 def _mount_dev(spec: "WireSpec") -> None:
     root = _in_root(spec)
-    mounts.mount_dev(root)
+    mounts.mount_dev(root, devices=spec["devices"])
     os.close(root)
 
 
 def _mount_extra(spec: "WireSpec") -> None:
     root = _in_root(spec)
     for mount in spec["extra_mounts"]:
-        mounts.mount_extra(root, mount)
+        mounts.mount_extra(root, mount, devices=spec["devices"])
     os.close(root)
 
 
@@ -253,12 +267,14 @@ def _enter_root(spec: "WireSpec") -> None:
 # In this order: the resolver files before anything else is mounted, so that a link in the image can't
 # put them over a device; the masks last, so that nothing mounted later uncovers what they hide.
 _SETUP: "tuple[tuple[str, Callable[[WireSpec], None]], ...]" = (
+    ("join the control group of the step's devices", _join_device_group),
     ("enter new namespaces", _leave_namespaces),
     ("set up the loopback device", _raise_loopback),
     ("mount the root", _mount_root),
     ("mount resolv.conf or hosts", _mount_resolver_files),
     ("mount /proc", _mount_proc),
     ("mount /sys", _mount_sys),
+    ("mount /sys/fs/cgroup", _mount_control_groups),
     ("mount /dev", _mount_dev),
     ("make the step's own mounts", _mount_extra),
     ("protect /proc or /sys", _protect_kernel_files),

@@ -15,7 +15,7 @@ import os
 import stat
 
 from knarr.linux import syscalls as sc
-from knarr.linux.mounts import add_mount_flags, descriptor_path, make_readonly
+from knarr.linux.mounts import add_mount_flags, descriptor_path, free_mount_flags, make_readonly
 from knarr.linux.resolve import open_in_root
 
 TYPE_CHECKING = False  # `typing` would cost the step's interpreter more than all the mounts
@@ -52,13 +52,16 @@ _NO_PROGRAMS = sc.MS_NOSUID | sc.MS_NOEXEC
 _BIND = sc.MS_BIND | sc.MS_REC
 
 
-def open_root(root: str) -> int:
-    """Make `root` a mount of its own, without device nodes; give its descriptor, which the caller closes.
+def open_root(root: str, *, devices: bool = False) -> int:
+    """Make `root` a mount of its own; give its descriptor, which the caller closes.
 
-    Programs run in it, setuid ones too, however the machine has mounted the file system that it lies on.
+    Programs in it run, set-user-ID ones too, whatever the flags of the file system that it lies on, as far as
+    this process may say so; device nodes work with `devices` alone.
     """
     sc.mount(root, root, None, _BIND)
-    add_mount_flags(root, sc.MS_NODEV, without=_NO_PROGRAMS)
+    free_mount_flags(root, _NO_PROGRAMS | (sc.MS_NODEV if devices else 0))
+    if not devices:
+        add_mount_flags(root, sc.MS_NODEV)
     return os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -89,12 +92,58 @@ def mount_sys(root: int) -> None:
     os.close(target)
 
 
-def mount_dev(root: int) -> None:
+def mount_control_groups(root: int, groups: "tuple[tuple[str, str], ...]") -> None:
+    """Mount control groups below /sys/fs/cgroup, read-only: pairs of a name and what is bound there.
+
+    One without a name takes the place of all. Nothing happens where /sys is the executor's and has them, and
+    where the kernel refuses it to a user namespace.
+    """
+    try:
+        target = open_in_root(root, "sys/fs/cgroup", os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise
+        return
+    try:
+        if groups and not os.listdir(descriptor_path(target)):
+            _bind_control_groups(root, target, groups)
+    except OSError as error:
+        if error.errno not in (*_REFUSED, errno.EINVAL):
+            raise
+    finally:
+        os.close(target)
+
+
+def _bind_control_groups(root: int, target: int, groups: "tuple[tuple[str, str], ...]") -> None:
+    if any(name for name, _ in groups):
+        sc.mount("tmpfs", descriptor_path(target), "tmpfs", _SAFE, "mode=755,size=64k")
+    for name, source in groups:
+        path = "sys/fs/cgroup" + (f"/{name}" if name else "")
+        if name:
+            directory = open_in_root(root, "sys/fs/cgroup")
+            os.mkdir(name, 0o755, dir_fd=directory)
+            for controller in name.split(",") if "," in name else ():
+                os.symlink(name, controller, dir_fd=directory)
+            os.close(directory)
+        place = open_in_root(root, path)
+        sc.mount(source, descriptor_path(place), None, sc.MS_BIND)
+        os.close(place)
+        bound = open_in_root(root, path)
+        add_mount_flags(descriptor_path(bound), _SAFE | sc.MS_RDONLY)
+        os.close(bound)
+    if any(name for name, _ in groups):
+        bound = open_in_root(root, "sys/fs/cgroup")
+        add_mount_flags(descriptor_path(bound), _SAFE | sc.MS_RDONLY)
+        os.close(bound)
+
+
+def mount_dev(root: int, *, devices: bool = False) -> None:
     """Mount a small /dev: the standard devices bound from outside, pts, shm, mqueue."""
+    flags = sc.MS_NOSUID | (0 if devices else sc.MS_NODEV)
     target = _open_mountpoint(root, "dev")
     if target is None:
         return
-    sc.mount("tmpfs", descriptor_path(target), "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=755,size=65536k")
+    sc.mount("tmpfs", descriptor_path(target), "tmpfs", flags, "mode=755,size=65536k")
     os.close(target)
     dev = open_in_root(root, "dev")
     for name in _DEVICES:
@@ -158,7 +207,7 @@ def _open_file(root: int, path: str) -> int | None:
     return None
 
 
-def mount_extra(root: int, mount: "WireMount") -> None:
+def mount_extra(root: int, mount: "WireMount", *, devices: bool = False) -> None:
     """Make one mount that the step asked for; its target exists, or is made below /dev or in a mount."""
     target = mount["target"]
     source = mount["source"]
@@ -172,13 +221,15 @@ def mount_extra(root: int, mount: "WireMount") -> None:
         raise OSError(errno.EINVAL, "the mount's target is the root itself", target)
     if source is None:
         options = ",".join(mount["options"])
-        sc.mount("tmpfs", descriptor_path(opened), "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
+        sc.mount("tmpfs", descriptor_path(opened), "tmpfs", sc.MS_NOSUID, options)
     else:
         sc.mount(source, descriptor_path(opened), None, _BIND)
     os.close(opened)
     mounted = open_in_root(root, target)
-    is_plain = source is None or "noexec" in mount["options"]
-    add_mount_flags(descriptor_path(mounted), sc.MS_NODEV, without=0 if is_plain else _NO_PROGRAMS)
+    if source is not None and "noexec" not in mount["options"]:
+        free_mount_flags(descriptor_path(mounted), _NO_PROGRAMS)
+    if not devices:
+        add_mount_flags(descriptor_path(mounted), sc.MS_NODEV)
     os.close(mounted)
     if mount["readonly"]:
         _make_readonly(root, target)

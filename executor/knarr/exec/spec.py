@@ -56,6 +56,9 @@ class WireSpec(TypedDict):
     single_id: bool
     pid_namespace: bool
     in_place: bool
+    devices: bool
+    device_group: str | None
+    control_groups: tuple[tuple[str, str], ...]
     parent_pid: int
 
 
@@ -66,7 +69,9 @@ class RunSpec:
     `env` is exactly what the process gets. `single_id` and `pid_namespace` say what the executor's
     namespaces offer (`Namespaces.single_id`, `Isolation.pid_namespace`). `hosts` and `resolv_conf` are
     host files bound read-only. `cwd` must exist in the root. `in_place` is for a `root` that is this
-    process's own: nothing is mounted then, no namespace entered.
+    process's own: nothing is mounted then, no namespace entered. With `devices`, the nodes in the root can
+    be opened as far as rules allow: those of this process, or of the control group whose file of members is
+    `device_group`. `control_groups` are directories that are seen below /sys/fs/cgroup, by their names there.
     """
 
     root: Path
@@ -84,6 +89,9 @@ class RunSpec:
     single_id: bool = False
     pid_namespace: bool = True
     in_place: bool = False
+    devices: bool = False
+    device_group: Path | None = None
+    control_groups: tuple[tuple[str, Path], ...] = ()
 
     def to_wire(self, *, parent_pid: int) -> bytes:
         """The spec for `knarr.exec.init`, run by the same interpreter.
@@ -106,6 +114,9 @@ class RunSpec:
             single_id=self.single_id,
             pid_namespace=self.pid_namespace,
             in_place=self.in_place,
+            devices=self.devices,
+            device_group=_optional(self.device_group),
+            control_groups=tuple((name, str(path)) for name, path in self.control_groups),
             parent_pid=parent_pid,
         )
         return marshal.dumps(dict(wire))

@@ -27,22 +27,27 @@ def descriptor_path(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def add_mount_flags(path: str, flags: int, *, without: int = 0) -> None:
-    """Add MS_* flags to the mount at `path`, keeping those it has; takes `without` off where it may.
-
-    Raises OSError.
+def add_mount_flags(path: str, flags: int) -> None:
+    """Add MS_* flags to the mount at `path`, keeping those it has. Raises OSError.
 
     A user namespace may not clear the flags of a mount that came from outside: leaving one out is EPERM.
     """
     present = os.statvfs(path).f_flag
     kept = sum(mount_flag for statvfs_flag, mount_flag in _STATVFS_FLAGS if present & statvfs_flag)
-    if kept & without:
-        try:
-            sc.mount("none", path, None, sc.MS_REMOUNT | sc.MS_BIND | kept & ~without | flags)
-            return
-        except PermissionError:
-            pass
     sc.mount("none", path, None, sc.MS_REMOUNT | sc.MS_BIND | kept | flags)
+
+
+def free_mount_flags(path: str, flags: int) -> None:
+    """Take MS_* flags from the mount at `path`, as far as this process may. Raises OSError."""
+    present = os.statvfs(path).f_flag
+    if not any(present & statvfs_flag for statvfs_flag, mount_flag in _STATVFS_FLAGS if mount_flag & flags):
+        return
+    kept = sum(mount_flag for statvfs_flag, mount_flag in _STATVFS_FLAGS if present & statvfs_flag)
+    try:
+        sc.mount("none", path, None, sc.MS_REMOUNT | sc.MS_BIND | kept & ~flags)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
 
 
 def make_readonly(descriptor: int) -> None:

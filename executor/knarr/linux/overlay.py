@@ -50,12 +50,13 @@ def mount_overlay(
     *,
     userxattr: bool,
     volatile: bool = False,
+    devices: bool = False,
 ) -> None:
     """Mount an overlay at `target`: `lowers` topmost first, at most 500; a read-only view without `upper`.
 
     `work` is an empty directory on the file system of `upper`. With `volatile`, fsync does nothing: for an
     upper directory that is thrown away after a crash. `userxattr` in a user namespace. Device nodes in it
-    can't be opened. Raises IsolationError; then nothing is mounted.
+    can be opened with `devices` alone. Raises IsolationError; then nothing is mounted.
     """
     if not 0 < len(lowers) <= MAX_LOWERS:
         raise IsolationError(
@@ -67,11 +68,11 @@ def mount_overlay(
             return
         with _open_layers(lowers, upper, work, _options(userxattr=userxattr, volatile=volatile)) as layers:
             try:
-                _mount_by_descriptors(layers, target)
+                _mount_by_descriptors(layers, target, devices=devices)
             except OSError as error:
                 if error.errno not in _NO_DESCRIPTOR_MOUNT:
                     raise
-                mount_by_options(layers, target)
+                mount_by_options(layers, target, devices=devices)
     except OSError as error:
         raise IsolationError(
             f"cannot mount an overlay of {len(lowers)} layers at {target}: {error.strerror}",
@@ -133,7 +134,7 @@ def _open_layers(
             os.close(descriptor)
 
 
-def _mount_by_descriptors(layers: _Layers, target: Path) -> None:
+def _mount_by_descriptors(layers: _Layers, target: Path, *, devices: bool) -> None:
     """Mount through fsopen, one layer a call (Linux 6.7); raises OSError with nothing mounted."""
     context = sc.fsopen("overlay")
     try:
@@ -147,7 +148,7 @@ def _mount_by_descriptors(layers: _Layers, target: Path) -> None:
             sc.fsconfig(context, command, key, value)
         sc.fsconfig(context, sc.FSCONFIG_CMD_CREATE)
         readonly = sc.MOUNT_ATTR_RDONLY if layers.upper is None else 0
-        mounted = sc.fsmount(context, sc.MOUNT_ATTR_NODEV | readonly)
+        mounted = sc.fsmount(context, readonly | (0 if devices else sc.MOUNT_ATTR_NODEV))
     finally:
         os.close(context)
     try:
@@ -156,9 +157,9 @@ def _mount_by_descriptors(layers: _Layers, target: Path) -> None:
         os.close(mounted)
 
 
-def mount_by_options(layers: _Layers, target: Path) -> None:
+def mount_by_options(layers: _Layers, target: Path, *, devices: bool = False) -> None:
     """Mount through mount(2), whose options fit a page; raises OSError with nothing mounted."""
-    flags = sc.MS_NODEV | (sc.MS_RDONLY if layers.upper is None else 0)
+    flags = (0 if devices else sc.MS_NODEV) | (sc.MS_RDONLY if layers.upper is None else 0)
     text = _option_text(layers, "/proc/self/fd/")
     if len(text) <= _MAX_OPTIONS_BYTES:
         sc.mount("overlay", str(target), "overlay", flags, text)

@@ -207,6 +207,12 @@ def join_new_session_keyring() -> None:
         _syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
+def bpf(number: int, command: int, attributes: bytes) -> int:
+    """Call bpf(2), whose number the caller knows; what comes is a descriptor or 0."""
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    return _checked(_syscall(number, command, buffer, len(attributes)))
+
+
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,15 +15,36 @@ from knarr.exec.abilities import Abilities
 from knarr.exec.namespaces import enter
 from knarr.exec.probe import probe_overlay
 from knarr.exec.spec import DEFAULT_HOSTNAME
+from knarr.linux.control_groups import CONTROL_GROUPS, OwnGroup, read_own_groups
+from knarr.linux.device_group import DeviceGroup, make_device_group, refuses_unknown_devices
 from knarr.rootfs.unpacking.unpack import OwnerPolicy
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Groups:
+    """The control groups of steps, with what they say of devices."""
+
+    shown: tuple[tuple[str, Path], ...]
+    """What steps see below /sys/fs/cgroup, by name."""
+    devices: bool
+    """Whether device nodes can be opened at all: not without rules for which of them."""
+    device_group: DeviceGroup | None
+    """Has the rules; None where this process is under such rules itself."""
 
 
 class NamespaceBackend:
     """The namespaces that this process is in; `resolv_conf` and `hosts` are files that every step sees."""
 
     def __init__(
-        self, abilities: Abilities, *, pid_namespace: bool, resolv_conf: Path | None, hosts: Path
+        self,
+        abilities: Abilities,
+        *,
+        pid_namespace: bool,
+        resolv_conf: Path | None,
+        hosts: Path,
+        groups: Groups,
     ) -> None:
+        self._groups = groups
         self._abilities = abilities
         self._pid_namespace = pid_namespace
         self._resolv_conf = resolv_conf
@@ -55,11 +76,18 @@ class NamespaceBackend:
             return PlainRoot.extract(
                 place, layers, owner_policy=self._owner_policy, hash_content=hash_content
             )
-        return OverlayRoot.extract(place, layers, owner_policy=self._owner_policy, userxattr=userxattr)
+        return OverlayRoot.extract(
+            place,
+            layers,
+            owner_policy=self._owner_policy,
+            userxattr=userxattr,
+            devices=self._groups.devices,
+        )
 
     def run(self, root: Path, command: StepCommand) -> None:
         """Run a command with `root` as its root directory. Raises RunError, IsolationError."""
         make_working_directory(root, command.working_dir)
+        group = self._groups.device_group
         launch_step(
             dataclasses.replace(
                 run_spec(root, command),
@@ -68,11 +96,16 @@ class NamespaceBackend:
                 extra_mounts=command.mounts,
                 single_id=self._abilities.single_id,
                 pid_namespace=self._pid_namespace,
+                devices=self._groups.devices,
+                device_group=group.members if group is not None else None,
+                control_groups=self._groups.shown,
             )
         )
 
     def close(self) -> None:
-        """There is nothing to undo: the namespaces end with this process."""
+        """Remove the group of the steps; the namespaces end with this process."""
+        if self._groups.device_group is not None:
+            self._groups.device_group.close()
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +113,7 @@ class NamespaceBackend:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        pass
+        self.close()
 
 
 def enter_namespaces(work_dir: Path, *, pid_namespace: bool) -> tuple[NamespaceBackend, str]:
@@ -102,6 +135,7 @@ def enter_namespaces(work_dir: Path, *, pid_namespace: bool) -> tuple[NamespaceB
         pid_namespace=pid_namespace,
         resolv_conf=_write_resolv_conf(work_dir),
         hosts=_write_hosts(work_dir),
+        groups=_find_groups(work_dir, in_user_namespace=namespaces.in_user_namespace),
     )
     return backend, "changes by overlayfs" if support.usable else f"changes by scan ({support.reason})"
 
@@ -113,6 +147,26 @@ def _write_resolv_conf(work_dir: Path) -> Path | None:
     except OSError:
         return None
     return _write_for_all(work_dir / "resolv.conf", data)
+
+
+def _find_groups(work_dir: Path, *, in_user_namespace: bool) -> Groups:
+    """Find the groups, and rules for the devices of steps.
+
+    Without any, and in a user namespace, where no node can be made, none is usable.
+    """
+    own = read_own_groups()
+    group = None if in_user_namespace else make_device_group(own)
+    devices = not in_user_namespace and (group is not None or refuses_unknown_devices(work_dir))
+    return Groups(tuple(_shown(own)), devices, group)
+
+
+def _shown(own: Sequence[OwnGroup]) -> Iterator[tuple[str, Path]]:
+    """The group of each hierarchy by its place, as the machine has it."""
+    for group in own:
+        if group.mount_point == CONTROL_GROUPS:
+            yield "", group.path
+        elif group.mount_point.parent == CONTROL_GROUPS:
+            yield group.mount_point.name, group.path
 
 
 def _write_hosts(work_dir: Path) -> Path:

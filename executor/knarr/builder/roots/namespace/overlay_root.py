@@ -29,12 +29,19 @@ class OverlayRoot:
     """
 
     def __init__(
-        self, place: Path, lowers: Sequence[Path], *, owner_policy: OwnerPolicy, userxattr: bool
+        self,
+        place: Path,
+        lowers: Sequence[Path],
+        *,
+        owner_policy: OwnerPolicy,
+        userxattr: bool,
+        devices: bool = False,
     ) -> None:
         self._place = place
         self._lowers = list(lowers)
         self._owner_policy = owner_policy
         self._userxattr = userxattr
+        self._devices = devices
         self._steps = 0
         self._view: _View | None = None
         self._upper_fd: int | None = None
@@ -42,14 +49,23 @@ class OverlayRoot:
 
     @classmethod
     def extract(
-        cls, place: Path, layers: LayerFiller, *, owner_policy: OwnerPolicy, userxattr: bool
+        cls,
+        place: Path,
+        layers: LayerFiller,
+        *,
+        owner_policy: OwnerPolicy,
+        userxattr: bool,
+        devices: bool = False,
     ) -> "OverlayRoot":
-        """Make the lowest directory below `place` with the files of the layers in it."""
+        """Make the lowest directory below `place` with the files of the layers in it.
+
+        With `devices`, a step can open the device nodes in it.
+        """
         base = place / "base"
         place.mkdir(parents=True, exist_ok=True)
         make_plain_directory(base)
         unpack_layers(base, layers, owner_policy=owner_policy)
-        return cls(place, [base], owner_policy=owner_policy, userxattr=userxattr)
+        return cls(place, [base], owner_policy=owner_policy, userxattr=userxattr, devices=devices)
 
     @property
     def is_lost(self) -> bool:
@@ -58,7 +74,13 @@ class OverlayRoot:
 
     def child(self, place: Path) -> "OverlayRoot":
         """A root for a stage that starts where this one ended; both go on apart."""
-        return OverlayRoot(place, self._lowers, owner_policy=self._owner_policy, userxattr=self._userxattr)
+        return OverlayRoot(
+            place,
+            self._lowers,
+            owner_policy=self._owner_policy,
+            userxattr=self._userxattr,
+            devices=self._devices,
+        )
 
     def tree(self) -> Tree:
         """What is there now; valid until the next step."""
@@ -122,7 +144,15 @@ class OverlayRoot:
             path.mkdir(exist_ok=True)
         copy_root_metadata(self._lowers[0], upper)
         lowers = [*above, *self._lowers, *below]
-        mount_overlay(lowers, upper, work, merged, userxattr=self._userxattr, volatile=True)
+        mount_overlay(
+            lowers,
+            upper,
+            work,
+            merged,
+            userxattr=self._userxattr,
+            volatile=True,
+            devices=self._devices,
+        )
         try:
             yield merged, upper
         finally:
