@@ -59,7 +59,7 @@ class NamespaceBackend:
 
     def run(self, root: Path, command: StepCommand) -> None:
         """Run a command with `root` as its root directory. Raises RunError, IsolationError."""
-        make_working_directory(root, command.working_dir)
+        make_working_directory(root, command.working_dir, command.user)
         launch_step(
             dataclasses.replace(
                 run_spec(root, command),
