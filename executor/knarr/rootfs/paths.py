@@ -75,9 +75,11 @@ def open_parent(root_fd: int, path: str, *, create: bool = False) -> tuple[int, 
     return resolve_directory(root_fd, parent, create=create).fd, name
 
 
-def make_directories(root_fd: int, path: str) -> None:
-    """Make a directory and those above it where they are missing, 0755 and owned by us."""
-    os.close(resolve_directory(root_fd, path, create=True).fd)
+def make_directories(root_fd: int, path: str) -> list[str]:
+    """Make a directory and those above it where they are missing, 0755 and owned by us; what was made."""
+    made: list[str] = []
+    os.close(resolve_directory(root_fd, path, create=True, guard=made.append).fd)
+    return made
 
 
 def _describe(fd: int, path: str) -> Directory:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from knarr.layers.entry import Entry, LayerItem
 from knarr.oci.digest import Digest
 
-VERSION = "knarr.cache.v1"
+VERSION = "knarr.cache.v2"
 """Goes into every key: a change of what keys mean changes it."""
 
 _CHUNK_BYTES = 1024 * 1024

@@ -19,12 +19,13 @@ _MAX_PRIVATE = 1000
 
 
 class CacheMounts:
-    """Caches by id below one directory, shared with whoever else is given that directory.
+    """Caches below one directory, shared with whoever else is given that directory.
 
-    A cache is a directory named by the SHA-256 of its id, so that no id leads anywhere else, with the
-    content in `data`. Builds lock `lock` for as long as a step runs: shared caches together, locked and
-    private ones alone; a private one that is taken has siblings, `-1`, `-2` and so on. Without `can_share`
-    nothing is used together: a directory that is moved into a step's place can be in one place only.
+    A cache is a directory named by the SHA-256 of what tells it apart, so that no id leads anywhere else: its
+    id, the owner and mode asked for, what it is filled from. The content is in `data`. Builds lock `lock` for
+    as long as a step runs: shared caches together, locked and private ones alone; a private one that is taken
+    has siblings, `-1`, `-2` and so on. Without `can_share` nothing is used together: a directory that is
+    moved into a step's place can be in one place only.
     """
 
     def __init__(self, root: Path, namespace: str, reporter: Reporter, *, can_share: bool = True) -> None:
@@ -35,7 +36,12 @@ class CacheMounts:
 
     def name(self, mount: Mount) -> str:
         """The name of a mount's directory; equal names are the same cache."""
-        return hashlib.sha256(f"{self._namespace}\0{mount.id}".encode(errors="surrogateescape")).hexdigest()
+        facts = [self._namespace, mount.id]
+        if mount.has_owner:
+            facts.append(f"owner={mount.uid}:{mount.gid} mode={mount.mode:o}")
+        elif mount.from_ is not None or mount.source != "/":
+            facts += [f"from={mount.from_ or ''}", mount.source]
+        return hashlib.sha256("\0".join(facts).encode(errors="surrogateescape")).hexdigest()
 
     @contextmanager
     def open(self, mount: Mount, fill: Fill) -> Iterator[Path]:

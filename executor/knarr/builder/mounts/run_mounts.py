@@ -1,7 +1,6 @@
 """The mounts of a RUN step: all that they ask for is there while the step runs."""
 
 import os
-import posixpath
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,8 +13,8 @@ from knarr.builder.mounts.bind_mounts import BindSources
 from knarr.builder.mounts.cache_mounts import CacheMounts
 from knarr.builder.mounts.secret_files import SecretFiles
 from knarr.builder.request.credentials import BuildSecrets
-from knarr.dockerfile.language.mount import Mount, MountType
-from knarr.errors import ContextError, DockerfileError, IsolationError
+from knarr.dockerfile.language.mount import Mount, MountType, mount_target
+from knarr.errors import ContextError, IsolationError
 from knarr.exec import spec
 from knarr.exec.abilities import Abilities
 from knarr.exec.agent_forwarder import forwarded
@@ -206,7 +205,7 @@ class _Preparation:
                 self._caches[name] = self._exits.enter_context(opened)
 
     def _fill_cache(self, mount: Mount, target: Path) -> None:
-        if mount.from_ is not None:
+        if mount.from_ is not None and not mount.has_owner:
             held = self._hold(mount)
             if not held.is_dir():
                 raise ContextError(f"the source of the cache mount {mount.id} is not a directory")
@@ -223,12 +222,7 @@ class _Preparation:
 
     def _target(self, target: str | None) -> str:
         assert target is not None, "only secrets and agents have no target"
-        path = clean(posixpath.join("/", self._step.working_dir, target))
-        if not path:
-            raise DockerfileError(
-                f'invalid mount target "{target}"', hint="a mount can't cover the whole root"
-            )
-        return f"/{path}"
+        return mount_target(target, self._step.working_dir)
 
 
 _PREPARE: Mapping[MountType, Callable[[_Preparation, Mount], _Content | None]] = {

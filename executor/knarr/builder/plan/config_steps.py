@@ -59,7 +59,7 @@ def step_label(stage: StageState, label: Label) -> None:
 def step_cmd(stage: StageState, cmd: Cmd) -> None:
     """CMD."""
     argv = _argv(stage, cmd.command)
-    stage.configure(Cmd=list(argv), ArgsEscaped=True)
+    stage.configure(Cmd=list(argv) or None, ArgsEscaped=True)
     stage.has_cmd = True
     stage.record(command_created_by("CMD", argv))
 
@@ -67,7 +67,7 @@ def step_cmd(stage: StageState, cmd: Cmd) -> None:
 def step_entrypoint(stage: StageState, entrypoint: Entrypoint) -> None:
     """ENTRYPOINT: what the base says of CMD no longer fits."""
     argv = _argv(stage, entrypoint.command)
-    stage.configure(Entrypoint=list(argv))
+    stage.configure(Entrypoint=list(argv) or None)
     if not stage.has_cmd:
         stage.configure(Cmd=None)
     stage.record(command_created_by("ENTRYPOINT", argv))
@@ -77,7 +77,7 @@ def step_expose(stage: StageState, expose: Expose) -> None:
     """EXPOSE."""
     ports = parse_ports(stage.substitute(expose).ports)
     exposed = {**(stage.config.run.get("ExposedPorts") or {}), **{port: {} for port in ports}}
-    stage.configure(ExposedPorts=dict(sorted(exposed.items())))
+    stage.configure(ExposedPorts=dict(sorted(exposed.items())) or None)
     stage.record(expose_created_by(ports))
 
 
@@ -121,11 +121,9 @@ def step_stopsignal(stage: StageState, stopsignal: Stopsignal) -> None:
 
 
 def step_user(stage: StageState, user: User) -> None:
-    """USER: kept as it is written; looked up when a step needs it."""
+    """USER: kept as it is written; looked up when a step needs it. An empty one is none: root."""
     user = stage.substitute(user)
-    if not user.user:
-        raise DockerfileError("USER is empty after its variables are replaced")
-    stage.configure(User=user.user)
+    stage.configure(User=user.user or None)
     stage.record(created_by(user))
 
 

@@ -1,6 +1,5 @@
 """The instructions that write files without running anything: COPY, ADD, WORKDIR."""
 
-import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,9 +23,11 @@ from knarr.dockerfile.language.remote_sources import (
     parse_remote_source,
     without_credentials,
 )
+from knarr.dockerfile.syntax.text import clean_path
 from knarr.errors import DockerfileError
 from knarr.rootfs.copying.chmod import ModeChange
 from knarr.rootfs.copying.copy import CopyRequest, InlineFile, join_dest
+from knarr.rootfs.copying.sources import check_pattern
 
 
 def plan_copy_step(state: StageState, copy: Copy) -> LayerStep:
@@ -34,6 +35,7 @@ def plan_copy_step(state: StageState, copy: Copy) -> LayerStep:
     copy = state.substitute(copy)
     for text in copy.sources:
         _refuse_remote(text)
+        check_pattern(text, parents=copy.parents)
     origin = state.origin(copy.from_, numbered=True) if copy.from_ is not None else None
     source: Input = (
         state.files(origin, _wanted(copy, copy.sources, parents=copy.parents)) if copy.sources else ""
@@ -49,6 +51,8 @@ def plan_add_step(state: StageState, add: Add) -> LayerStep:
     add = state.substitute(add)
     sources = add_sources(add)
     local = [source for source in sources if isinstance(source, str)]
+    for text in local:
+        check_pattern(text, parents=False)
     shown = replace(add, sources=tuple(without_credentials(text) for text in add.sources))
     source: Input = state.files(None, _wanted(add, local)) if local else ""
     inputs = (*_words(state, shown), f"unpack={add.unpack}", *_remote_inputs(sources), source)
@@ -59,17 +63,19 @@ def plan_add_step(state: StageState, add: Add) -> LayerStep:
 
 def plan_workdir_step(state: StageState, workdir: Workdir) -> LayerStep | None:
     """WORKDIR: makes what is missing of the directory, owned by the user; None for the root."""
-    text = state.substitute(workdir).path
-    if not text:
-        raise DockerfileError("WORKDIR is empty after its variables are replaced")
-    path = posixpath.normpath(posixpath.join("/", state.config.working_dir, text))
-    path = f"/{path.lstrip('/')}"
+    path = _working_dir(state.config.working_dir, state.substitute(workdir).path)
     state.configure(WorkingDir=path)
     state.record(workdir_created_by(path), makes_layer=path != "/")
     user = state.config.user
     if path == "/":
         return None
     return WorkdirStep(("WORKDIR", path, user), path, user, state.around.created_ns)
+
+
+def _working_dir(current: str, text: str) -> str:
+    """What WORKDIR `text` makes of a working directory: an absolute path stays as it is written."""
+    path = text or current or "/"
+    return path if path.startswith("/") else clean_path(f"/{current}/{path}")
 
 
 def _refuse_remote(text: str) -> None:

@@ -99,13 +99,13 @@ class _Bases:
         if not isinstance(base, ImageReference | ContextReference):
             return None
         with located(planned.stage.from_):
-            platform = _platform(planned) or self._platform
+            platform = stage_platform(planned) or self._platform
             if isinstance(base, ContextReference):
                 return self.images.context_image(base.name, platform)
             return self.images.registry_image(base.name, platform)
 
 
-def _platform(planned: PlannedStage) -> Platform | None:
+def stage_platform(planned: PlannedStage) -> Platform | None:
     """What `FROM --platform` says. Raises DockerfileError."""
     if not planned.platform:
         return None

@@ -11,9 +11,9 @@ from knarr.builder.plan.steps import Input, Origin, RunStep
 from knarr.dockerfile.language.expand import expand_word
 from knarr.dockerfile.language.history import run_created_by
 from knarr.dockerfile.language.instructions import Run
-from knarr.dockerfile.language.mount import Mount, MountType, parse_mount
+from knarr.dockerfile.language.mount import Mount, MountType, mount_target, parse_mount
 from knarr.dockerfile.language.run_script import run_script
-from knarr.dockerfile.language.scope import PROXY_ARGS
+from knarr.dockerfile.syntax.text import clean_path
 from knarr.errors import DockerfileError
 from knarr.exec.spec import Network
 from knarr.rootfs.copying.copy import CopyRequest
@@ -28,8 +28,11 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
     script = run_script(run, shell_of(state))
     word = partial(expand_word, env=state.scope.expansion_env(), escape=state.around.escape)
     mounts = tuple(parse_mount(flag, word) for flag in run.mounts)
+    user, working_dir = state.config.user, clean_path(f"/{state.config.working_dir}")
+    for mount in mounts:
+        if mount.target is not None:
+            mount_target(mount.target, working_dir)  # raises for what can't be one
     origins = {mount: _origin(state, mount) for mount in mounts if _shows_files(mount)}
-    user, working_dir = state.config.user, state.config.working_dir
     variables = sorted(state.scope.variables.items())
     inputs = (
         "RUN",
@@ -43,8 +46,7 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
         run.network,
         *(part for mount in mounts for part in _mount_inputs(state, mount, origins)),
     )
-    args = [(key, value) for key, value in state.scope.history_args() if key.upper() not in PROXY_ARGS]
-    state.record(run_created_by(script.argv, args), makes_layer=True)
+    state.record(run_created_by(script.argv, state.scope.history_args()), makes_layer=True)
     return RunStep(
         inputs,
         script,
@@ -60,7 +62,9 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
 
 def _shows_files(mount: Mount) -> bool:
     """Whether a mount shows what is somewhere else: a secret, a memory or an empty cache does not."""
-    return mount.type is MountType.BIND or (mount.type is MountType.CACHE and mount.from_ is not None)
+    return mount.type is MountType.BIND or (
+        mount.type is MountType.CACHE and mount.from_ is not None and not mount.has_owner
+    )
 
 
 def _origin(state: StageState, mount: Mount) -> Origin:

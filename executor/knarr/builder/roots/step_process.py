@@ -1,5 +1,6 @@
 """The process of a RUN step, started in a root file system."""
 
+import errno
 import os
 import signal
 from contextlib import closing
@@ -10,10 +11,14 @@ from knarr.errors import RunError
 from knarr.exec import launch
 from knarr.exec.relay import Relay
 from knarr.exec.spec import RunSpec
+from knarr.linux.resolve import open_in_root
 from knarr.rootfs.paths import make_directories
+from knarr.rootfs.users import UserSpec
 
 _STDERR = 2
 _LAST_LINES = 40
+_NO_SUCH_ID = (errno.EINVAL, errno.EPERM)
+"""Where one id owns everything."""
 
 
 def run_spec(root: Path, command: StepCommand) -> RunSpec:
@@ -31,13 +36,28 @@ def run_spec(root: Path, command: StepCommand) -> RunSpec:
     )
 
 
-def make_working_directory(root: Path, path: str) -> None:
-    """A base image may name a working directory that it doesn't have; runtimes make it."""
+def make_working_directory(root: Path, path: str, user: UserSpec) -> None:
+    """Make the working directory where the base image lacks it, or a step has removed it.
+
+    What is made has mode 0755 and is the user's, as in BuildKit, and so it is in the layer of the step.
+    """
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        make_directories(descriptor, path.strip("/"))
+        for directory in make_directories(descriptor, path.strip("/")):
+            _give(descriptor, directory, user)
     finally:
         os.close(descriptor)
+
+
+def _give(root_fd: int, path: str, user: UserSpec) -> None:
+    directory = open_in_root(root_fd, path, os.O_RDONLY | os.O_DIRECTORY, follow_links=False)
+    try:
+        os.fchown(directory, user.uid, user.gid)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_ID:
+            raise
+    finally:
+        os.close(directory)
 
 
 def launch_step(spec: RunSpec) -> None:

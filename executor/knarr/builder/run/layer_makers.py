@@ -46,7 +46,7 @@ def make_layer(work: StepWork) -> Layer:
 
 def _copy(work: StepWork, step: CopyStep) -> Layer:
     ignored = work.tools.directories.context.is_ignored if step.origin is None else None
-    request = replace(step.request, chown=_owner(work, step.chown), ignored=ignored)
+    request = replace(step.request, chown=_chown(work, step.chown), ignored=ignored)
     source = work.sources[step.origin].tree()
     return _write_copy(work, request, source)
 
@@ -56,7 +56,7 @@ def _add(work: StepWork, step: AddStep) -> Layer:
     request = replace(
         step.request,
         sources=work.fetched.fetch().sources,
-        chown=_owner(work, step.chown),
+        chown=_chown(work, step.chown),
         ignored=work.tools.directories.context.is_ignored,
     )
     source = work.sources[None].tree()
@@ -70,10 +70,8 @@ def _write_copy(work: StepWork, request: CopyRequest, source: Tree) -> Layer:
 
 
 def _make_directory(work: StepWork, step: WorkdirStep) -> Layer:
-    tree = work.root.tree()
-    user = resolve_user(step.user, *read_user_databases(tree))
-    owner = Owner(user.uid, user.gid) if step.user else None
-    return work.root.write(plan_workdir(step.path, tree, owner=owner, created_ns=step.created_ns))
+    owner = _owner(work, f"USER {step.user}", step.user) if step.user else None
+    return work.root.write(plan_workdir(step.path, work.root.tree(), owner=owner, created_ns=step.created_ns))
 
 
 def _run(work: StepWork, step: RunStep) -> Layer:
@@ -105,12 +103,15 @@ def _environment(step: RunStep, user: UserSpec) -> dict[str, str]:
     return environment
 
 
-def _owner(work: StepWork, chown: str | None) -> Owner | None:
-    if chown is None:
-        return None
-    owner = resolve_chown(chown, *read_user_databases(work.root.tree()))
+def _chown(work: StepWork, chown: str | None) -> Owner | None:
+    return _owner(work, f"--chown={chown}", chown) if chown else None
+
+
+def _owner(work: StepWork, asked: str, spec: str) -> Owner:
+    owner = resolve_chown(spec, *read_user_databases(work.root.tree()))
     for name in owner.unknown:
-        text = f"{work.stage_name}: --chown={chown}: the image has no {name}; it counts as 0"
+        means = "leaves the user's" if name.startswith("group ") else "counts as 0"
+        text = f"{work.stage_name}: {asked}: the image has no {name}; it {means}"
         work.tools.reporter.report(Note(text, "warning"))
     return Owner(owner.uid, owner.gid)
 

@@ -10,15 +10,13 @@ from pathlib import Path
 from knarr.builder.request.git_program import GitProgram
 from knarr.builder.sources.git import PROTOCOLS, Git, GitFailedError
 from knarr.builder.sources.remote_auth import GitAuth
-from knarr.dockerfile.language.remote_sources import GitSource
-from knarr.errors import ContextError, CorruptError, DockerfileError, OutputError
+from knarr.dockerfile.language.remote_sources import GitSource, check_git_source
+from knarr.errors import ContextError, CorruptError, OutputError
 from knarr.layers.entry import Kind
 from knarr.registry.http.locations import shown
 from knarr.rootfs.dir_tree import DirTree
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_BAD_REF = re.compile(r"^-|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{")
-_BAD_REMOTE = re.compile(r"^-|(?:://|@|:)-|[\x00-\x20\x7f]")
 _NO_SHALLOW = ("--depth", "shallow")
 _NO_SUCH_OBJECT = ("not our ref", "unadvertised object", "no such remote ref", "couldn't find remote ref")
 _TRACES = ("FETCH_HEAD", "ORIG_HEAD", "logs")
@@ -45,7 +43,7 @@ def check_out(
     ContextError, CorruptError for another commit than the checksum says, DockerfileError for a ref that
     can't be one.
     """
-    _check(source)
+    check_git_source(source)
     git = Git(program, directory, remote=source.remote, auth=auth)
     fetched = _fetch(git, source)
     _check_commit(source, fetched)
@@ -78,17 +76,6 @@ def find_subdir(source: GitSource, tree: DirTree) -> str:
 
 def _subdir(source: GitSource) -> str:
     return source.subdir.strip("/").removeprefix("./").strip("./")
-
-
-def _check(source: GitSource) -> None:
-    if _BAD_REMOTE.search(source.remote):
-        raise DockerfileError(f"not a git repository: {shown(source.remote)}")
-    if _BAD_REF.search(source.ref):
-        raise DockerfileError(
-            f"not a git ref: {shown(source.ref)}", hint="name a branch, a tag or a commit in full"
-        )
-    if source.fetch_by_commit and not _COMMIT.fullmatch(source.checksum):
-        raise DockerfileError("fetch-by-commit needs the full hash of a commit: checksum=")
 
 
 def _check_commit(source: GitSource, fetched: _Fetched) -> None:

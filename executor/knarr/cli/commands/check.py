@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from knarr.builder.plan.state import Surroundings
+from knarr.builder.plan.text_check import check_text
 from knarr.builder.sources.context import find_dockerfile, read_dockerfile, read_ignore_patterns
 from knarr.cli.command import Command
 from knarr.cli.commands.check_output import CheckResult, as_json, as_text
@@ -72,6 +74,7 @@ def _examine(
         findings = check_file(dockerfile, options, context)
         plan = _plan(dockerfile, context, target)
         findings = by_line((*findings, *check_stages(dockerfile, plan, options, context)))
+        _check_text(dockerfile, context, target)
     except DockerfileError as error:
         return CheckResult(name, data, findings, error), options
     return CheckResult(name, data, findings), options
@@ -90,6 +93,13 @@ def _context(
         escape=escape,
     )
     return CheckContext(global_args, build_args, platform, escape, ignore)
+
+
+def _check_text(dockerfile: Dockerfile, context: CheckContext, target: str | None) -> None:
+    """Raise what the build of the target refuses for its text."""
+    around = Surroundings(dockerfile, context.build_args, context.global_args, frozenset(), {}, 0)
+    needed = plan_stages(dockerfile, resolve_target(dockerfile, target), context.global_args)
+    check_text(needed, around, context.platform)
 
 
 def _plan(dockerfile: Dockerfile, context: CheckContext, target: str | None) -> tuple[PlannedStage, ...]:

@@ -4,7 +4,12 @@ import re
 from dataclasses import replace
 
 from knarr.dockerfile.language.instructions import Add
-from knarr.dockerfile.language.remote_sources import GitSource, HttpSource, parse_remote_source
+from knarr.dockerfile.language.remote_sources import (
+    GitSource,
+    HttpSource,
+    check_git_source,
+    parse_remote_source,
+)
 from knarr.errors import CorruptError, DockerfileError
 from knarr.oci.digest import Digest
 
@@ -54,4 +59,6 @@ def _git_with_flags(source: GitSource, add: Add) -> GitSource:
     if checksum and not _HEX.fullmatch(checksum):
         raise DockerfileError(f"invalid checksum {checksum} for Git URL, expected hex commit hash")
     keep = add.keep_git_dir if source.keep_git_dir is None else source.keep_git_dir
-    return replace(source, checksum=checksum.lower(), keep_git_dir=keep)
+    complete = replace(source, checksum=checksum.lower(), keep_git_dir=keep)
+    check_git_source(complete)
+    return complete

@@ -38,10 +38,12 @@ class Sharing(enum.Enum):
 class Mount:
     """One mount, defaults filled in; a relative `target` starts at the WORKDIR.
 
-    `target` None: of a secret, no file is wanted (`env` alone is given); of ssh, `/run/buildkit/ssh_agent.N`
-    for the Nth such mount. `source` is a path inside `from_`; `from_` None is the build context (bind) or an
-    empty cache. `id` names a cache, a secret or an agent. `size_bytes` 0 is no limit. `required` False: a
-    secret or agent that was not given is skipped.
+    `target` "" is the WORKDIR. None: of a secret, no file is wanted (`env` alone is given); of ssh,
+    `/run/buildkit/ssh_agent.N` for the Nth such mount. `source` is a path inside `from_`; `from_` None is the
+    build context (bind) or an empty cache. `id` names a cache, a secret or an agent. `size_bytes` 0 is no
+    limit. `required` False: a secret or agent that was not given is skipped. `has_owner`: a cache with an
+    owner or mode that was asked for and no `source`; it starts empty, whatever `from_` says, and is another
+    cache than the one without.
     """
 
     type: MountType
@@ -57,6 +59,7 @@ class Mount:
     size_bytes: int = 0
     required: bool = False
     env: str | None = None
+    has_owner: bool = False
 
 
 _ALIASES = {
@@ -69,12 +72,12 @@ _ALIASES = {
 _SWITCHES = frozenset({"readonly", "readwrite", "required"})
 
 _ALLOWED: Mapping[MountType, frozenset[str]] = {
-    type_: frozenset({"type", "target", "id", "readonly", "readwrite", *more})
+    type_: frozenset({"type", "target", "id", "readonly", "readwrite", "env", *more})
     for type_, more in (
         (MountType.BIND, ("source", "from")),
         (MountType.CACHE, ("source", "from", "sharing", "mode", "uid", "gid")),
         (MountType.TMPFS, ("size",)),
-        (MountType.SECRET, ("source", "required", "mode", "uid", "gid", "env")),
+        (MountType.SECRET, ("source", "required", "mode", "uid", "gid")),
         (MountType.SSH, ("source", "required", "mode", "uid", "gid")),
     )
 }
@@ -146,25 +149,27 @@ def _read_fields(text: str, expand: Callable[[str], str] | None) -> dict[str, st
 
 def _bind(fields: Mapping[str, str], common: dict[str, Any]) -> Mount:
     source = clean_path("/" + fields.get("source", ""))
-    return Mount(**common, target=_target(fields), source=source, from_=fields.get("from") or None)
+    return Mount(**common, target=fields.get("target", ""), source=source, from_=fields.get("from") or None)
 
 
 def _cache(fields: Mapping[str, str], common: dict[str, Any]) -> Mount:
-    target = _target(fields)
+    target = fields.get("target", "")
+    source = clean_path("/" + fields.get("source", ""))
     return Mount(
         **common,
         target=target,
-        source=clean_path("/" + fields.get("source", "")),
+        source=source,
         from_=fields.get("from") or None,
         id=fields.get("id") or clean_path(target),
         sharing=_parse_sharing(fields.get("sharing", "shared")),
+        has_owner=source == "/" and any(key in fields for key in ("mode", "uid", "gid")),
     )
 
 
 def _tmpfs(fields: Mapping[str, str], common: dict[str, Any]) -> Mount:
     size = fields.get("size", "0")
     try:
-        return Mount(**common, target=_target(fields), size_bytes=parse_size(size))
+        return Mount(**common, target=fields.get("target", ""), size_bytes=parse_size(size))
     except ValueError:
         raise DockerfileError(f"invalid value for size: {size}", hint="bytes, or 512k, 64m, 1g") from None
 
@@ -197,13 +202,15 @@ _BUILDERS: Mapping[MountType, Callable[[Mapping[str, str], dict[str, Any]], Moun
 }
 
 
-def _target(fields: Mapping[str, str]) -> str:
-    target = fields.get("target", "")
-    if not target:
-        raise DockerfileError("target is required", hint="target=/path")
-    if clean_path(target) == "/":
-        raise DockerfileError(f'invalid mount target "{target}"')
-    return target
+def mount_target(target: str, working_dir: str) -> str:
+    """The absolute path that a target is. Raises DockerfileError for the root (no location)."""
+    path = clean_path(target if target.startswith("/") else f"/{working_dir}/{target}")
+    if path == "/":
+        hint = "a mount can't cover the whole root: give it a target=/path"
+        if not target:
+            hint += ", or a WORKDIR before, where one without a target is mounted"
+        raise DockerfileError('invalid mount target "/"', hint=hint)
+    return path
 
 
 def _parse_type(text: str) -> MountType:

@@ -9,6 +9,7 @@ from knarr.dockerfile.language.parse.line import Request
 from knarr.dockerfile.syntax.directives import Directives
 from knarr.dockerfile.syntax.lines import LogicalLine, SourceFile, read_lines
 from knarr.dockerfile.syntax.suggest import wrong
+from knarr.dockerfile.syntax.words import split_instruction
 from knarr.errors import DockerfileError, SourceLocation
 
 _PARSERS: Mapping[str, Callable[[Request], Instruction]] = {
@@ -129,7 +130,8 @@ def _parse_line(line: LogicalLine, escape: str) -> Instruction:
     try:
         parser = _PARSERS.get(request.keyword)
         if parser is None:
-            raise wrong(f"unknown instruction: {request.keyword[:80]}", request.keyword, KEYWORDS)
+            written = split_instruction(line.text).keyword
+            raise wrong(f"unknown instruction: {written[:80]}", request.keyword, KEYWORDS)
         return parser(request)
     except DockerfileError as error:
         raise DockerfileError(

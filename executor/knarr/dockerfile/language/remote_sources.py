@@ -17,6 +17,8 @@ UNNAMED = "__unnamed__"
 
 _GIT_SCHEMES = frozenset({"http", "https", "ssh", "git"})
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_BAD_REF = re.compile(r"^-|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{")
+_BAD_REMOTE = re.compile(r"^-|(?:://|@|:)-|[\x00-\x20\x7f]")
 _SCHEME = re.compile(r"[a-zA-Z0-9]+(?=://)")
 _SCP = re.compile(
     r"(?P<user>[a-zA-Z0-9_-]+)@(?P<host>[a-zA-Z0-9.-]+):(?P<path>.*?)(?:\?(?P<query>.*?))?(?:#(?P<fragment>.*))?",
@@ -164,6 +166,18 @@ def _with_options(source: GitSource, fragment: str, query: str) -> GitSource:
         mtime=_mtime(options.get("mtime", "checkout")),
         fetch_by_commit=bool(_switch(options, "fetch-by-commit")),
     )
+
+
+def check_git_source(source: GitSource) -> None:
+    """Raise DockerfileError for a repository or a ref that git would take for something else."""
+    if _BAD_REMOTE.search(source.remote):
+        raise DockerfileError(f"not a git repository: {source.remote[:300]!r}")
+    if _BAD_REF.search(source.ref):
+        raise DockerfileError(
+            f"not a git ref: {source.ref[:300]!r}", hint="name a branch, a tag or a commit in full"
+        )
+    if source.fetch_by_commit and not _COMMIT.fullmatch(source.checksum):
+        raise DockerfileError("fetch-by-commit needs the full hash of a commit: checksum=")
 
 
 def _read_query(query: str) -> dict[str, str]:

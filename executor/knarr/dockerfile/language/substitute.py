@@ -88,4 +88,5 @@ def _file(file: InlineFile, env: Mapping[str, str]) -> InlineFile:
 
 
 def _optional(text: str | None, word: _Word) -> str | None:
-    return text if text is None else word(text)
+    """A flag's value; None where nothing is left of it, as if the flag were not there."""
+    return None if text is None else word(text) or None

@@ -27,7 +27,7 @@ def parse_path(raw: bytes) -> str:
     if "./" in name or "//" in name or name.startswith("/") or name.endswith("."):
         name = "/".join([part for part in name.split("/") if part not in ("", ".")])
         if ".." in name.split("/"):
-            raise CorruptError(f"an archive names a path outside its root: {show(raw)}")
+            raise CorruptError(f'an archive has a name with ".." in it: {show(raw)}')
     return name
 
 

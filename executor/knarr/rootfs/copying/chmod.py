@@ -10,8 +10,7 @@ _ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _READ_WRITE_EXECUTE = {"r": 0o4, "w": 0o2, "x": 0o1}
 _SHIFT = {"u": 6, "g": 3, "o": 0}
 _SET_ID = {"u": 0o4000, "g": 0o2000}
-_UMASK = 0o022
-"""What a clause that names nobody ("+w") leaves alone, as chmod(1) does; the usual umask of a builder."""
+_STICKY = 0o1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,8 @@ class _Action:
     """Letters of "ugo"."""
     operator: str
     permissions: str
-    masked: bool
+    is_named: bool
+    """Whether the clause says who; "+w" does not, and means all without a umask, as in BuildKit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,54 +45,63 @@ class ModeChange:
 
     @property
     def directory_mode(self) -> int:
-        """The mode of a directory that COPY makes on the way: the octal one, or else 0755."""
-        return 0o755 if self.octal is None else self.octal
+        """The mode of a directory that COPY makes on the way: the octal one's permissions, or else 0755."""
+        return 0o755 if self.octal is None else self.octal & 0o777
 
     def apply(self, mode: int, *, directory: bool) -> int:
         """The mode that a file or directory of this mode gets."""
         if self.octal is not None:
             return self.octal
+        original = mode
         for action in self.actions:
-            mode = _applied(action, mode, directory=directory)
+            mode = _applied(action, mode, may_execute=directory or bool(original & 0o111))
         return mode
 
 
 def _actions(clause: re.Match[str]) -> list[_Action]:
     named = clause[1].replace("a", "ugo")
     return [
-        _Action(named or "ugo", operator, permissions, masked=not named)
+        _Action(named or "ugo", operator, permissions, is_named=bool(named))
         for operator, permissions in _ACTION.findall(clause[2])
     ]
 
 
-def _applied(action: _Action, mode: int, *, directory: bool) -> int:
-    bits, affected = 0, 0
-    for who in action.who:
-        affected |= 0o7 << _SHIFT[who] | _SET_ID.get(who, 0)
-        bits |= _granted(action.permissions, mode, directory=directory) << _SHIFT[who]
-        if "s" in action.permissions:
-            bits |= _SET_ID.get(who, 0)
-    if "t" in action.permissions:
-        bits |= 0o1000
-    if action.masked:
-        bits &= ~_UMASK
+def _applied(action: _Action, mode: int, *, may_execute: bool) -> int:
+    """One action, by the rules of BSD's setmode(3), which BuildKit has."""
+    affected, bits = _bits(action, mode, may_execute=may_execute)
     if action.operator == "+":
         return mode | bits
     if action.operator == "-":
         return mode & ~bits
-    if directory:
-        # chmod(1) keeps the set-id bits of a directory unless they are named.
-        affected &= 0o777 | (0o6000 if "s" in action.permissions else 0)
     return mode & ~affected | bits
 
 
-def _granted(permissions: str, mode: int, *, directory: bool) -> int:
+def _bits(action: _Action, mode: int, *, may_execute: bool) -> tuple[int, int]:
+    """What "=" clears, and the bits that the permissions stand for.
+
+    Others have no set-id bits, and no sticky bit; where nobody is named, "t" leaves room for nothing else.
+    """
+    letters, affected, bits = action.permissions, 0, 0
+    copies = letters in _SHIFT
+    for who in action.who:
+        affected |= 0o7 << _SHIFT[who] | (0 if copies else _SET_ID.get(who, 0))
+        bits |= _granted(letters, mode, may_execute=may_execute) << _SHIFT[who]
+        if "s" in letters:
+            bits |= _SET_ID.get(who, 0)
+    if "t" in letters and set(action.who) != {"o"}:
+        if not action.is_named:
+            return _STICKY, _STICKY
+        return affected | _STICKY, bits | _STICKY
+    return affected, bits
+
+
+def _granted(permissions: str, mode: int, *, may_execute: bool) -> int:
     """The three bits that the letters stand for."""
     if permissions in _SHIFT:
         return mode >> _SHIFT[permissions] & 0o7
     bits = 0
     for letter in permissions:
         bits |= _READ_WRITE_EXECUTE.get(letter, 0)
-    if "X" in permissions and (directory or mode & 0o111):
+    if "X" in permissions and may_execute:
         bits |= 0o1
     return bits

@@ -66,6 +66,16 @@ def _named(source: Tree, directory: str, pattern: str) -> list[str]:
     return [join(directory, name) for name in source.children(directory) if _match(pattern, name)]
 
 
+def check_pattern(text: str, *, parents: bool) -> None:
+    """Raise DockerfileError for a source that is no pattern, wherever it is looked for."""
+    if parents:
+        parents_pattern(text.partition("/./")[2] or text)
+        return
+    for part in clean(text).split("/"):
+        if has_wildcard(part):
+            _match(part, "")
+
+
 def parents_pattern(text: str) -> IgnorePatterns:
     """The pattern of `COPY --parents` behind its pivot, as one that leaves out all else.
 

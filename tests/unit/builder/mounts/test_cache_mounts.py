@@ -1,9 +1,11 @@
 """Directories of caches: who gets which one, when it is filled."""
 
+import dataclasses
 import fcntl
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,27 @@ def test_names_lead_nowhere_else_and_differ_by_namespace(tmp_path: Path) -> None
     assert name != caches(tmp_path, "other").name(evil)
     with caches(tmp_path).open(evil, make) as directory:
         assert directory == tmp_path / "caches" / name / "data"
+
+
+def test_a_cache_is_one_by_id_owner_mode_and_source(tmp_path: Path) -> None:
+    def named(**facts: Any) -> str:
+        return caches(tmp_path).name(dataclasses.replace(mount(), **facts))
+
+    owned = {"has_owner": True, "mode": 0o755}
+    others = [
+        named(),
+        named(id="b"),
+        named(**owned),
+        named(**{**owned, "mode": 0o700}),
+        named(**owned, uid=1),
+        named(**owned, gid=1),
+        named(from_="base"),
+        named(from_="other"),
+        named(from_="base", source="/x"),
+    ]
+    assert len(set(others)) == len(others)
+    assert named(**owned, from_="base") == named(**owned), "it starts empty"
+    assert named(target="/elsewhere", sharing=Sharing.LOCKED, read_only=True) == named()
 
 
 def test_a_filling_that_failed_is_made_anew(tmp_path: Path) -> None:

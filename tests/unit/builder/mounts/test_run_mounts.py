@@ -129,7 +129,8 @@ def test_memory_looks_as_what_it_covers(bench: Bench) -> None:
 def test_the_whole_root_is_no_target(bench: Bench, target: str) -> None:
     with pytest.raises(DockerfileError, match="invalid mount target") as raised:
         bench.prepared(f"type=tmpfs,target={target}")
-    assert raised.value.hint == "a mount can't cover the whole root"
+    assert raised.value.hint is not None
+    assert raised.value.hint.startswith("a mount can't cover the whole root")
 
 
 def test_a_cache_starts_as_its_source_and_is_opened_once(bench: Bench) -> None:

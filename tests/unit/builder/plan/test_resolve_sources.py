@@ -126,13 +126,16 @@ def test_a_bad_image_name_of_a_copy(workshop: Workshop) -> None:
 @pytest.mark.parametrize(
     ("lines", "line", "words"),
     [
-        ("FROM base\nWORKDIR $NONE\n", 2, "WORKDIR is empty"),
+        ("FROM base\nVOLUME $NONE\n", 2, "an empty string"),
+        ("FROM base\nCOPY [a- /x\n", 2, "is no pattern"),
+        ("FROM base\nRUN --mount=type=cache true\n", 2, "invalid mount target"),
+        ("FROM base\nWORKDIR /a\nRUN --mount=target=.. true\n", 3, "invalid mount target"),
         ("FROM base\nENV A=1\nCOPY https://example.test/a /\n", 3, "URL for COPY"),
         ("FROM base\nRUN --security=insecure x\n", 2, "--security=insecure is refused"),
         ("FROM base\nRUN --mount=type=cach,target=/x x\n", 2, "cach"),
         ("FROM base\nCOPY --from=1 / /\nFROM base\n", 2, "before current stage"),
         ("FROM --platform=no/such/thing/x base\n", 1, "platform"),
-        ("FROM base AS a\nONBUILD WORKDIR $NONE\nFROM a\n", 3, "WORKDIR is empty"),
+        ("FROM base AS a\nONBUILD VOLUME $NONE\nFROM a\n", 3, "an empty string"),
     ],
 )
 def test_errors_of_the_dockerfile_have_their_place(

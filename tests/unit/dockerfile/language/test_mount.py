@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from knarr.dockerfile.language.expand import expand_word
-from knarr.dockerfile.language.mount import mount_from, parse_mount
+from knarr.dockerfile.language.mount import mount_from, mount_target, parse_mount
 from knarr.dockerfile.language.parse.commands import Device, parse_device
 from knarr.errors import DockerfileError
 from support.places import DATA
@@ -30,6 +30,22 @@ def test_mount(text: str, expected: Any) -> None:
     fields = dataclasses.asdict(parse_mount(text, expand))
     given = {key: value.value if isinstance(value, enum.Enum) else value for key, value in fields.items()}
     assert {key: given[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [("", "/src"), (".", "/src"), ("./a/", "/src/a"), ("../b", "/b"), ("/c/../d", "/d"), ("a/..", "/src")],
+)
+def test_a_target_starts_at_the_working_directory(target: str, path: str) -> None:
+    assert mount_target(target, "/src") == path
+
+
+@pytest.mark.parametrize(
+    ("target", "working_dir"), [("/", "/src"), ("..", "/src"), ("", "/"), ("/a/..", "/a")]
+)
+def test_the_root_is_no_target(target: str, working_dir: str) -> None:
+    with pytest.raises(DockerfileError, match='invalid mount target "/"'):
+        mount_target(target, working_dir)
 
 
 def test_mount_from() -> None:

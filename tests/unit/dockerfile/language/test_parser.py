@@ -187,7 +187,7 @@ def test_onbuild_trigger_reads_back() -> None:
     assert plain(parse_onbuild(onbuilds[1].trigger, file="child"))["files"] == [
         {"name": "EOF", "body": "body\n", "expand": True}
     ]
-    with pytest.raises(DockerfileError, match="unknown instruction: ONBUILT") as caught:
+    with pytest.raises(DockerfileError, match="unknown instruction: onbuilt") as caught:
         parse_onbuild(onbuilds[4].trigger, file="child", location=place)
     assert caught.value.location == place
 

@@ -57,9 +57,9 @@ def test_normalises_names(raw: bytes, path: str) -> None:
 )
 @pytest.mark.parametrize("flag", [b"0", b"5", b"2", b"6", b"1"])
 def test_refuses_dot_dot_wherever_it_stands(raw: bytes, flag: bytes) -> None:
-    with pytest.raises(CorruptError, match="outside its root"):
+    with pytest.raises(CorruptError, match=r'with "\.\." in it'):
         entries(archive(header(raw, flag=flag, link=b"x")))
-    with pytest.raises(CorruptError, match="outside its root"):
+    with pytest.raises(CorruptError, match=r'with "\.\." in it'):
         entries(archive(header(b"x", flag=b"1", link=raw)))
 
 

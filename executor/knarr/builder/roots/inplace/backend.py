@@ -83,7 +83,7 @@ class InplaceBackend:
             )
         assert self._holder is not None, "a step runs in a directory that its stage has"
         spec = dataclasses.replace(run_spec(root, command), pid_namespace=False, in_place=True)
-        with self._holder.step(command.working_dir, command.mounts, self._aside):
+        with self._holder.step(command.working_dir, command.user, command.mounts, self._aside):
             launch_step(spec)
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from knarr.rootfs.mount_points import MountPoint, mount_points_in
 from knarr.rootfs.tree import Tree
 from knarr.rootfs.unpacking.protection import Protection
 from knarr.rootfs.unpacking.unpack import PROTECTED, Loss, OwnerPolicy
+from knarr.rootfs.users import UserSpec
 
 OnHidden = Callable[[str, str], None]
 """Gets a protected place with the path of a file that it keeps out."""
@@ -92,14 +93,19 @@ class ImageFiles:
 
     @contextmanager
     def step(
-        self, working_dir: str, mounts: Sequence[RootMount], aside: Path, made: frozenset[str]
+        self,
+        working_dir: str,
+        user: UserSpec,
+        mounts: Sequence[RootMount],
+        aside: Path,
+        made: frozenset[str],
     ) -> Iterator[frozenset[str]]:
         """A step has its working directory and its mounts; the paths that these cover are what comes.
 
         `aside` is for what must be out of the way, `made` are mount points. Raises IsolationError.
         """
         with working_in(self._root, working_dir, self._protection, self._hidden, made):
-            make_working_directory(self._root, working_dir)
+            make_working_directory(self._root, working_dir, user)
             with moved_in(self._root, mounts, self._protection, aside) as covered:
                 yield covered
 
@@ -169,9 +175,11 @@ class InplaceRoot:
         return items
 
     @contextmanager
-    def step(self, working_dir: str, mounts: Sequence[RootMount], aside: Path) -> Iterator[None]:
+    def step(
+        self, working_dir: str, user: UserSpec, mounts: Sequence[RootMount], aside: Path
+    ) -> Iterator[None]:
         """What a process that `run` has started needs around it; see `ImageFiles.step`."""
-        with self._image.step(working_dir, mounts, aside, self._made) as self._covered:
+        with self._image.step(working_dir, user, mounts, aside, self._made) as self._covered:
             yield
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ class NamespaceBackend:
 
     def run(self, root: Path, command: StepCommand) -> None:
         """Run a command with `root` as its root directory. Raises RunError, IsolationError."""
-        make_working_directory(root, command.working_dir)
+        make_working_directory(root, command.working_dir, command.user)
         group = self._groups.device_group
         launch_step(
             dataclasses.replace(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from knarr.builder.roots.backend import LayerFiller, LayersOf, Process
 from knarr.builder.roots.unpacking import unpack_layers
+from knarr.errors import IsolationError
 from knarr.layers.entry import LayerItem
-from knarr.linux.overlay import copy_root_metadata, mount_overlay, unmount
+from knarr.linux.overlay import MAX_LOWERS, copy_root_metadata, mount_overlay, unmount
 from knarr.linux.plain_directory import make_plain_directory
 from knarr.rootfs.changes.overlay_diff import diff_upper
 from knarr.rootfs.dir_tree import DirTree
@@ -21,11 +22,16 @@ from knarr.rootfs.mount_points import (
 from knarr.rootfs.tree import Tree
 from knarr.rootfs.unpacking.unpack import OwnerPolicy
 
+_MOST = MAX_LOWERS - 10
+"""Directories of a stack that are mounted at once, with room for mount points."""
+
 
 class OverlayRoot:
     """The lowest directory holds the extracted layers; every step adds an upper directory, which is its diff.
 
-    An upper directory is never changed after its step, so that a child stage can stand on it.
+    An upper directory is never changed after its step, so that a child stage can stand on it. Where there are
+    more of them than the kernel takes, the lowest are mounted together, to be one directory below the others;
+    a third level the kernel does not allow.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class OverlayRoot:
         self._steps = 0
         self._view: _View | None = None
         self._upper_fd: int | None = None
+        self._folded: Path | None = None
         place.mkdir(parents=True, exist_ok=True)
 
     @classmethod
@@ -85,7 +92,7 @@ class OverlayRoot:
     def tree(self) -> Tree:
         """What is there now; valid until the next step."""
         if self._view is None:
-            self._view = _View(self._lowers, self._place / "view", userxattr=self._userxattr)
+            self._view = _View(self._stacked(), self._place / "view", userxattr=self._userxattr)
         return self._view.tree
 
     def directory(self) -> Path:
@@ -129,6 +136,26 @@ class OverlayRoot:
         if self._upper_fd is not None:
             os.close(self._upper_fd)
             self._upper_fd = None
+        if self._folded is not None:
+            unmount(self._folded)
+            self._folded = None
+
+    def _stacked(self) -> list[Path]:
+        """What to mount for all that is there, topmost first. Raises IsolationError where it is too much."""
+        if len(self._lowers) <= _MOST:
+            return self._lowers
+        upper = self._lowers[:-_MOST]
+        if len(upper) >= _MOST:
+            raise IsolationError(
+                f"the stage has more than {2 * _MOST} steps that change files",
+                hint="join RUN instructions, or copy what is needed into a new stage with COPY --from",
+            )
+        if self._folded is None:
+            folded = self._place / "folded"
+            folded.mkdir(exist_ok=True)
+            mount_overlay(self._lowers[-_MOST:], None, None, folded, userxattr=self._userxattr)
+            self._folded = folded
+        return [*upper, self._folded]
 
     def _drop_view(self) -> None:
         if self._view is not None:
@@ -143,7 +170,7 @@ class OverlayRoot:
         for path in (upper, work, merged):
             path.mkdir(exist_ok=True)
         copy_root_metadata(self._lowers[0], upper)
-        lowers = [*above, *self._lowers, *below]
+        lowers = [*above, *self._stacked(), *below]
         mount_overlay(
             lowers,
             upper,

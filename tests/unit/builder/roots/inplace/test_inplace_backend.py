@@ -21,6 +21,8 @@ from support.fillers import files
 
 pytestmark = pytest.mark.root
 
+ROOT = UserSpec(0, 0, (), "/")
+
 
 class Told:
     def __init__(self) -> None:
@@ -262,7 +264,7 @@ def test_the_root_can_be_no_context(container: Container) -> None:
 
 
 def working(root: InplaceRoot, path: str, script: Callable[[Path], object] = lambda _: None) -> None:
-    with root.step(path, (), root.directory() / "work/aside"):
+    with root.step(path, ROOT, (), root.directory() / "work/aside"):
         script(root.directory())
 
 
@@ -322,7 +324,7 @@ def test_what_a_step_mounts_is_no_change(container: Container) -> None:
     file = RootMount(PurePosixPath("/etc/passwd"), container.root / "work/secret")
 
     def process(at: Path) -> None:
-        with root.step("/", (directory, file), at / "work/aside"):
+        with root.step("/", ROOT, (directory, file), at / "work/aside"):
             (at / "tmp/new").touch()
             (at / "made").touch()
 

@@ -15,6 +15,7 @@ from knarr.exec.spec import RootMount
 from knarr.layers.entry import LayerItem
 from knarr.progress import Event, Note
 from knarr.rootfs.mount_points import MountPoint
+from knarr.rootfs.users import UserSpec
 from support.fillers import files
 
 pytestmark = pytest.mark.root
@@ -64,7 +65,7 @@ class Pod:
         """Run a script of the machine's shell in place of a command, around it what a step has."""
 
         def process(root: Path) -> None:
-            with image.step(working_dir, mounts, self.root / "work/aside"):
+            with image.step(working_dir, UserSpec(0, 0, (), "/"), mounts, self.root / "work/aside"):
                 subprocess.run(["sh", "-ec", script], check=True, cwd=root / working_dir.strip("/"))
 
         points = [MountPoint(str(each.target).strip("/"), stat.S_IFDIR | 0o755) for each in mounts]

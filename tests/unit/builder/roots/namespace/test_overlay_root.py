@@ -81,3 +81,18 @@ def test_a_step_that_fails_leaves_nothing_mounted(root: OverlayRoot, tmp_path: P
     with pytest.raises(ConnectionError):
         root.run(fail)
     assert mounted_below(tmp_path) == set()
+
+
+@pytest.mark.slow
+def test_more_steps_than_the_kernel_stacks(root: OverlayRoot, tmp_path: Path) -> None:
+    for number in range(505):
+        root.apply(files(f"made{number}"))
+    gone = root.run(lambda at: (at / "made7").unlink())
+    assert show_items(gone) == ["f .wh.made7 ="]
+    names = set(root.tree().children(""))
+    assert names == {"etc", "gone", *(f"made{number}" for number in range(505))} - {"made7"}
+    child = root.child(tmp_path / "child")
+    try:
+        assert show_items(child.run(lambda at: (at / "made8").unlink())) == ["f .wh.made8 ="]
+    finally:
+        child.close()
