@@ -278,6 +278,49 @@ def test_device_made_by_root_is_in_the_image(mode: str, make_builder: MakeBuilde
     assert (files["/zero"].kind, files["/zero"].device) == ("char", "1:5")
 
 
+DEVICES = """\
+FROM busybox
+RUN mkdir -p /ch/dev /ch/bin && cp /bin/busybox /ch/bin && mknod /ch/dev/null c 1 3
+RUN mknod /ch/dev/zero c 1 5 && chroot /ch /bin/busybox sh -ec \\
+    "b=/bin/busybox; echo x > /dev/null; \\$b head -c 3 /dev/zero | \\$b wc -c > /count"
+RUN mknod /dev/again c 1 5 && head -c 4 /dev/again | wc -c > /ch/again
+RUN --mount=type=tmpfs,target=/tmpfs mknod /tmpfs/zero c 1 5 && head -c 5 /tmpfs/zero | wc -c > /ch/tmpfs
+RUN mknod /disk b 254 0; mknod /memory c 1 1; \\
+    for f in /disk /memory; do head -c 1 $f 2>> /ch/refused || true; done
+"""
+
+
+@pytest.mark.parametrize("mode", ["root", "scan"])
+def test_device_nodes_work_for_root(mode: str, make_builder: MakeBuilder) -> None:
+    """The usual ones, as with BuildKit of August 2026; others can be made, and not opened."""
+    result = _build(make_builder(mode), DEVICES)
+    texts = {name: result.text(f"/ch/{name}") for name in ("count", "again", "tmpfs")}
+    assert texts == {"count": "3\n", "again": "4\n", "tmpfs": "5\n"}
+    assert result.text("/ch/refused").count("Operation not permitted") == 2
+    assert result.image.files["/disk"].device == "254:0"
+
+
+@pytest.mark.parametrize("mode", ["root", "scan", "many ids", "one id"])
+def test_control_groups_are_seen_and_not_changed(mode: str, make_builder: MakeBuilder) -> None:
+    """As runc has it for BuildKit."""
+    script = "find /sys/fs/cgroup -name cgroup.procs | head -n 1; mkdir /sys/fs/cgroup/made 2>&1 || true"
+    text = _build(make_builder(mode), f"FROM busybox\nRUN ({script}) > /seen\n").text("/seen")
+    assert text.startswith("/sys/fs/cgroup/")
+    assert "Read-only file system" in text or "Permission denied" in text
+
+
+@pytest.mark.parametrize("options", ["noexec,nosuid,nodev", "noexec"])
+def test_a_work_directory_where_nothing_may_be_executed(options: str, make_builder: MakeBuilder) -> None:
+    """The root of a step is a mount of its own, and so is the script of a heredoc."""
+    builder = make_builder("root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", builder.work], check=True)
+    try:
+        result = _build(builder, "FROM busybox\nRUN <<EOF\n#!/bin/sh\necho $0 > /seen\nEOF\n")
+        assert result.text("/seen") == "/dev/pipes/EOF\n"
+    finally:
+        subprocess.run(["umount", builder.work], check=True)
+
+
 @pytest.mark.parametrize("mode", ["root", *_MODES])
 def test_what_a_step_is_lent_is_not_in_the_image(mode: str, make_builder: MakeBuilder) -> None:
     image = _build(make_builder(mode), PROBE).image

@@ -8,6 +8,7 @@ from typing import Self
 
 from knarr.builder.roots.backend import LayerFiller, StepCommand
 from knarr.builder.roots.inplace.container import Container
+from knarr.builder.roots.inplace.mounts import beside_devices
 from knarr.builder.roots.inplace.root import ImageFiles, InplaceRoot
 from knarr.builder.roots.step_process import launch_step, run_spec
 from knarr.errors import IsolationError
@@ -82,6 +83,7 @@ class InplaceBackend:
                 "RUN --network=none can't be run in place", hint="it needs namespaces: --isolation=namespace"
             )
         assert self._holder is not None, "a step runs in a directory that its stage has"
+        command = beside_devices(self._root, command)
         spec = dataclasses.replace(run_spec(root, command), pid_namespace=False, in_place=True)
         with self._holder.step(command.working_dir, command.user, command.mounts, self._aside):
             launch_step(spec)

@@ -1,13 +1,16 @@
 """The mounts of a step where nothing can be mounted: sources are moved to their targets while it runs."""
 
+import dataclasses
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from knarr.builder.roots.backend import StepCommand
 from knarr.builder.roots.inplace.own_files import open_root, resolve_inside
+from knarr.dockerfile.language.run_script import SCRIPT_DIRECTORY
 from knarr.errors import IsolationError
 from knarr.exec.spec import RootMount
 from knarr.layers.paths import name_of, parent_of
@@ -21,6 +24,27 @@ from knarr.rootfs.unpacking.protection import Protection
 _TMPFS_MODE = 0o1777
 _DEVICES = "dev/"
 _ELSEWHERE = "mount it somewhere else, or use --isolation=namespace"
+
+
+def beside_devices(root: Path, command: StepCommand) -> StepCommand:
+    """The command with its script elsewhere, where nothing in /dev may be executed: podman mounts it so."""
+    try:
+        may_execute = not os.statvfs(root / "dev").f_flag & os.ST_NOEXEC
+    except OSError:
+        may_execute = True
+    scripts = {
+        str(mount.target): PurePosixPath(f"/.heredoc-{mount.target.name}")
+        for mount in command.mounts
+        if str(mount.target.parent) == SCRIPT_DIRECTORY
+    }
+    if may_execute or not scripts:
+        return command
+    mounts = (
+        dataclasses.replace(mount, target=scripts.get(str(mount.target), mount.target))
+        for mount in command.mounts
+    )
+    argv = tuple(str(scripts.get(word, word)) for word in command.argv)
+    return dataclasses.replace(command, argv=argv, mounts=tuple(mounts))
 
 
 @contextmanager

@@ -1,18 +1,21 @@
 """What a step mounts, moved into its place in a directory that stands in for `/`, and back."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from knarr.builder.roots.backend import StepCommand
 from knarr.builder.roots.inplace.container import Container
-from knarr.builder.roots.inplace.mounts import moved_in
+from knarr.builder.roots.inplace.mounts import beside_devices, moved_in
 from knarr.errors import IsolationError
 from knarr.exec.spec import RootMount
 from knarr.progress import Silent
 from knarr.rootfs.unpacking.protection import Protection
+from knarr.rootfs.users import UserSpec
 
 pytestmark = pytest.mark.root
 
@@ -115,3 +118,36 @@ def test_all_is_where_it_was(emptied: Emptied, root: Path) -> None:
     assert (root / "a/old").read_text() == "the image's"
     assert (root / "work/secret").read_text() == "hush"
     assert not (root / "new").exists()
+
+
+def _script_command(root: Path) -> StepCommand:
+    script = root / "work/script"
+    script.write_text("#!/bin/sh\necho $0\n")
+    script.chmod(0o755)
+    mounts = (_mount("/dev/pipes/EOF", script), _mount("/dev/pipes2/EOF", script))
+    return StepCommand(("/bin/sh", "-c", "/dev/pipes/EOF"), {}, "/", UserSpec(0, 0, (), "/"), mounts=mounts)
+
+
+def test_a_script_is_in_dev_where_it_can_be_executed(root: Path) -> None:
+    command = _script_command(root)
+    assert beside_devices(root, command) == command
+    (root / "dev/null").unlink()
+    (root / "dev").rmdir()
+    assert beside_devices(root, command) == command
+
+
+def test_a_script_goes_elsewhere_where_nothing_in_dev_can_be_executed(emptied: Emptied, root: Path) -> None:
+    """As podman mounts /dev."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "none", root / "dev"], check=True)
+    try:
+        command = beside_devices(root, _script_command(root))
+        assert command.argv == ("/bin/sh", "-c", "/.heredoc-EOF")
+        assert [str(mount.target) for mount in command.mounts] == ["/.heredoc-EOF", "/dev/pipes2/EOF"]
+        before = (sorted(os.listdir(root)), root.stat().st_mtime_ns)
+        with emptied.mounted(command.mounts[0]) as covered:
+            result = subprocess.run([root / ".heredoc-EOF"], check=True, capture_output=True, text=True)
+            assert result.stdout.endswith("/.heredoc-EOF\n")
+            assert covered == {".heredoc-EOF"}
+        assert (sorted(os.listdir(root)), root.stat().st_mtime_ns) == before
+    finally:
+        subprocess.run(["umount", root / "dev"], check=True)
