@@ -32,7 +32,8 @@ _MAX_TOKEN_BYTES = 64 * 1024
 _BLOB_PATH = re.compile(r"/blobs/[a-z0-9+._-]+:[0-9a-f]+$")
 _DRAINED_BYTES = 4 * 1024
 _HASTY_POLICY = RetryPolicy(tries=2, budget_s=4.0)
-_HASTY_TIMEOUTS = Timeouts(connect_s=3.0, progress_s=4.0)
+_HASTY_TIMEOUTS = Timeouts(connect_s=3.0, progress_s=4.0, answer_s=4.0)
+_MAX_PATIENCE = 4
 
 _T = TypeVar("_T")
 
@@ -81,6 +82,7 @@ class Client:
             system_ca_file=self.rules.system_ca_file,
             added_certificates=self.rules.added_certificates,
             clock=clock,
+            on_silence=self._show_silence,
         )
         self._probe = Probe(self._transport, self.rules, self._proxies, self._headers)
         self._credentials = credentials or CredentialStore()
@@ -95,6 +97,7 @@ class Client:
         self.unreachable_mirrors: set[Endpoint] = set()
         """Those that gave no answer in this process."""
         self._warned: set[str] = set()
+        self._silent: set[str] = set()
         self._warned_lock = threading.Lock()
 
     def __enter__(self) -> "Client":
@@ -191,6 +194,8 @@ class Client:
                     self._gate.close(host, wait_s)
                     continue
             except ConnectionFaultError as fault:
+                # A cache that has to fetch first what it is asked for is nearer to it with each try.
+                request = dataclasses.replace(request, patience=min(request.patience * 2, _MAX_PATIENCE))
                 may_heal = fault.is_transient
                 wait_s = backoff.next_wait(at_most_tries=fault.tries) if may_heal else None
                 if wait_s is None:
@@ -209,10 +214,14 @@ class Client:
 
     def _read(self, request: Request, response: Response, limit_bytes: int) -> Reply:
         if response.status in request.accepted:
-            limit = limit_bytes if response.status < 400 else _MAX_ERROR_BYTES
-            reply = _reply(response, response.read(limit, what="the answer"))
+            is_wanted = response.status < 400 and not request.stores and request.method != "DELETE"
+            data = (
+                response.read(limit_bytes, what="the answer")
+                if is_wanted
+                else response.read_what_comes(_MAX_ERROR_BYTES)
+            )
             response.close()
-            return reply
+            return _reply(response, data)
         raise self._refused(request, response)
 
     def _opened(self, request: Request, response: Response) -> Response:
@@ -221,7 +230,7 @@ class Client:
         raise self._refused(request, response)
 
     def _refused(self, request: Request, response: Response) -> RegistryError:
-        return self.refusal(request, _reply(response, response.read_some(_MAX_ERROR_BYTES)))
+        return self.refusal(request, _reply(response, response.read_what_comes(_MAX_ERROR_BYTES)))
 
     def _tried(self, request: Request, reply: Reply) -> str:
         if not request.repository:
@@ -323,11 +332,21 @@ class Client:
             body=request.body,
             tls=self.rules.tls(urlsplit(url).netloc, verify=request.endpoint.verify),
             proxy=self._proxies.for_url(url),
+            stores=request.stores,
+            patience=request.patience,
         )
         response.shown = sent
         if request.endpoint.plain is not Plain.NEVER and request.endpoint.owns(url):
             self._settle(request.endpoint, response)
         return response
+
+    def _show_silence(self, host: str) -> None:
+        """Say that a registry takes its time, once for each: what is silent looks as if it hung."""
+        with self._warned_lock:
+            is_new = host not in self._silent
+            self._silent.add(host)
+        if is_new:
+            self.reporter.report(Note(f"{host} has not answered yet; waiting"))
 
     def _show_warning(self, response: Response) -> None:
         text = response.headers.get("warning", "")

@@ -126,6 +126,8 @@ def test_client_certificate_is_shown(certificates: Certificates) -> None:
         ("--insecure-registry=a.io/team", "--insecure-registry takes HOST[:PORT]"),
         ("--push-retry=-1", "--push-retry takes a number from 0 to 100"),
         ("--push-retry=many", "--push-retry takes a number from 0 to 100"),
+        ("--registry-answer-timeout=20", "--registry-answer-timeout: invalid duration '20'"),
+        ("--registry-answer-timeout=-1s", "--registry-answer-timeout -1s is negative"),
         ("--image-download-retry=1.5", "--image-download-retry takes a number"),
     ],
 )
@@ -222,3 +224,9 @@ def test_no_retry_unless_said() -> None:
         with found.client, pytest.raises(RegistryError):
             found.pull(f"{served.host}/a")
         assert (len(served.asked), found.waits_s) == (1, [])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("15m", 900), ("1h30m", 5400), ("90s", 90), ("", 1800)])
+def test_an_answer_is_waited_for_as_long_as_is_said(text: str, seconds: float) -> None:
+    with opened(f"--registry-answer-timeout={text}").client as client:
+        assert client._timeouts.answer_s == seconds

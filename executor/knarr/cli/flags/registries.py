@@ -59,6 +59,14 @@ class RegistryFlags:
     image_download_retry: Annotated[
         str, value("image-download-retry", "Read a manifest again up to N times.", metavar="N")
     ] = "0"
+    registry_answer_timeout: Annotated[
+        str,
+        value(
+            "registry-answer-timeout",
+            "How long a registry may take to answer once it has all bytes of what it is to keep.",
+            metavar="DURATION",
+        ),
+    ] = "30m"
     push_ignore_immutable_tag_errors: Annotated[
         Switch,
         switch("push-ignore-immutable-tag-errors", "Leave a tag that exists and can't be moved as it is."),

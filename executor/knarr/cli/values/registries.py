@@ -8,7 +8,8 @@ from knarr.cli.values.certificates import find_certificates, read_ca, read_clien
 from knarr.cli.values.credentials import registry_credentials
 from knarr.cli.values.environment import is_kaniko
 from knarr.cli.values.grammar import parse_map, parse_pair
-from knarr.errors import UsageError
+from knarr.dockerfile.language.durations import parse_duration_ns
+from knarr.errors import DockerfileError, UsageError
 from knarr.oci.reference import DOCKER_HUB, normalise_registry
 from knarr.progress import Reporter
 from knarr.registry.auth.cloud_service import CloudService
@@ -16,6 +17,7 @@ from knarr.registry.client import Client
 from knarr.registry.http.hosts import HostRules
 from knarr.registry.http.proxies import Proxies
 from knarr.registry.http.retry import RetryPolicy
+from knarr.registry.http.transport import Timeouts
 
 _CERTIFICATE = "--registry-certificate"
 _CLIENT_CERTIFICATE = "--registry-client-cert"
@@ -40,8 +42,21 @@ def open_client(
             extra_pushes=_count(flags.push_retry, "--push-retry"),
             extra_manifest_reads=_count(flags.image_download_retry, "--image-download-retry"),
         ),
+        timeouts=_timeouts(flags.registry_answer_timeout),
         reporter=reporter,
     )
+
+
+def _timeouts(text: str) -> Timeouts:
+    flag = "--registry-answer-timeout"
+    try:
+        nanoseconds = parse_duration_ns(text) if text else 0
+    except DockerfileError as error:
+        raise UsageError(f"{flag}: {error.message}", hint="write 30m, 90s or 1h30m") from error
+    if nanoseconds < 0:
+        raise UsageError(f"{flag} {text} is negative")
+    # Nothing, as a pipeline's empty variable gives it, is the default.
+    return Timeouts(answer_s=nanoseconds / 10**9) if text else Timeouts()
 
 
 def host_rules(

@@ -94,6 +94,15 @@ def connection_fault(method: str, url: str, error: BaseException) -> ConnectionF
     return ConnectionFaultError(f"{where}: {said}")
 
 
+def unanswered(method: str, url: str, waited_s: float) -> ConnectionFaultError:
+    """Explain why what was sent whole is not waited for any longer; sent again, it would take as long."""
+    return ConnectionFaultError(
+        f"{method} {redacted(url)}: no answer within {waited_s:g} s after the last byte",
+        hint="--registry-answer-timeout says how long to wait for one",
+        is_transient=False,
+    )
+
+
 def refusal(reply: Reply, doing: str, *, tried: str = "") -> RegistryError:
     """Explain an answer that is not what was asked for; `tried` says what credentials went with it."""
     is_anonymous = not reply.shown.owner

@@ -40,6 +40,10 @@ class Request:
     """Instead of the policy's."""
     is_authorised: bool = True
     """Whether credentials may go with it."""
+    stores: bool = False
+    """Whether what it brings is to be kept, which may take the registry long before it answers."""
+    patience: int = 1
+    """How often the usual time an answer is waited for; of no account where something is to be kept."""
 
 
 @dataclass(frozen=True, slots=True)

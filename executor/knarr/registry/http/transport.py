@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from knarr.errors import CorruptError, RegistryError
-from knarr.registry.http.failures import ConnectionFaultError, Tls, connection_fault
+from knarr.registry.http.failures import ConnectionFaultError, Tls, connection_fault, unanswered
 from knarr.registry.http.hosts import TlsSettings
 from knarr.registry.http.locations import redacted
 from knarr.registry.http.message import NOTHING, Body
@@ -26,10 +26,15 @@ _KEEP_ALIVE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds until a connection stands, and until the next bytes must have moved."""
+    """Seconds until a connection stands, until the next bytes must have moved, until what is sent is kept."""
 
     connect_s: float = 20.0
     progress_s: float = 60.0
+    answer_s: float = 1800.0
+    """For a request that stores something, from its last byte on: a registry may copy it to its store first.
+
+    A peer that is gone is known sooner: connections are kept alive.
+    """
 
 
 class Response:
@@ -98,6 +103,16 @@ class Response:
                 break
         return b"".join(parts)
 
+    def read_what_comes(self, limit_bytes: int) -> bytes:
+        """The start of a body that nobody depends on: where it breaks off, what came before."""
+        parts: list[bytes] = []
+        with suppress(ConnectionFaultError):
+            for chunk in self.chunks():
+                parts.append(chunk)
+                if sum(map(len, parts)) >= limit_bytes:
+                    break
+        return b"".join(parts)[:limit_bytes]
+
     def close(self) -> None:
         """Give the connection back, or drop it where the body was not read to its end."""
         self._inner.close()
@@ -119,8 +134,10 @@ class Transport:
         system_ca_file: Path | None,
         added_certificates: Sequence[str] = (),
         clock: Callable[[], float],
+        on_silence: Callable[[str], None] = lambda host: None,
     ) -> None:
         self._timeouts = timeouts
+        self._on_silence = on_silence
         self._system_ca_file = system_ca_file
         self._added_certificates = added_certificates
         self._clock = clock
@@ -148,22 +165,27 @@ class Transport:
         body: Body | None,
         tls: TlsSettings,
         proxy: str | None,
+        stores: bool = False,
+        patience: int = 1,
         timeouts: Timeouts | None = None,
     ) -> Response:
         """Send a request, return its answer with the body unread. Raises ConnectionFaultError.
 
-        `timeouts` are instead of the transport's own.
+        With `stores` the peer may take as long as `answer_s` before it answers, else `patience` times the
+        usual. `timeouts` are instead of the transport's own.
         """
         import httpx2
 
-        from knarr.registry.http.heads import CONNECT_FAULTS, FAULTS, send
+        from knarr.registry.http.heads import CONNECT_FAULTS, FAULTS, is_silence, send
 
         pool = self._pool(tls if url.startswith("https:") or proxy else None, proxy)
         if pool is None:
             raise _closed(method, url)
         timeouts = timeouts or self._timeouts
         progress_s = timeouts.progress_s
-        limits = httpx2.Timeout(connect=timeouts.connect_s, read=progress_s, write=progress_s, pool=None)
+        longest_s = max(timeouts.answer_s, progress_s)
+        answer_s = longest_s if stores else min(progress_s * patience, longest_s)
+        limits = httpx2.Timeout(connect=timeouts.connect_s, read=answer_s, write=progress_s, pool=None)
         sent = dict(headers)
         if body is not None:
             sent["Content-Length"] = str(body.size_bytes)
@@ -177,6 +199,8 @@ class Transport:
             )
             inner = send(pool, request)
         except (*FAULTS, httpx2.InvalidURL) as error:
+            if stores and is_silence(error):
+                raise unanswered(method, url, answer_s) from error
             fault = connection_fault(method, url, error)
             if fault.tls is Tls.ABSENT and not isinstance(error, CONNECT_FAULTS):
                 fault.tls = Tls.SPOKEN  # what failed came after it
@@ -224,6 +248,7 @@ class Transport:
                     proxy,
                     keep_alive_s=_KEEP_ALIVE_S,
                     limit_s=2 * self._timeouts.progress_s,
+                    on_silence=self._on_silence,
                 )
         return pool
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from knarr.errors import CorruptError
+from knarr.errors import CorruptError, RegistryError
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
 from knarr.oci.image_config import ImageConfig
@@ -11,7 +11,7 @@ from knarr.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, Manifest, 
 from knarr.oci.reference import Reference
 from knarr.registry.client import Client
 from knarr.registry.http.hosts import Endpoint
-from knarr.registry.http.message import Request, pull_scope
+from knarr.registry.http.message import Reply, Request, pull_scope
 from knarr.registry.transfer.blob_download import BlobDownload, BlobSink
 from knarr.registry.transfer.failover import first_of
 
@@ -23,7 +23,8 @@ _ACCEPT = ", ".join(
         media_types.DOCKER_MANIFEST,
     )
 )
-_NO_HEAD = frozenset({400, 401, 403, 405, 406, 412, 501})
+_ANY_ANSWER = frozenset(range(200, 600))
+_HEAD_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +112,16 @@ class ManifestReader:
     def _fetch_manifest(self, endpoint: Endpoint, reference: Reference) -> tuple[bytes, str | None]:
         if reference.digest is None and self._store is not None:
             # A HEAD does not count against the limits of registries that count pulls.
-            digest = head_manifest(self._client, endpoint, reference)
+            digest = look_up_digest(self._client, endpoint, reference)
             data = self._kept(digest) if digest is not None else None
             if data is not None:
                 return data, None
         reply = self._client.fetch(_manifest_request(endpoint, reference, "GET"))
-        stated = reply.headers.get("docker-content-digest")
+        stated = _stated_digest(reply)
         if reference.digest is not None:
             _check(reply.body, reference.digest, "the manifest")
-        elif stated:
-            _check(reply.body, Digest.parse(stated), "the manifest")
+        elif stated is not None:
+            _check(reply.body, stated, "the manifest")
         return reply.body, reply.headers.get("content-type")
 
     def _kept(self, digest: Digest) -> bytes | None:
@@ -134,17 +135,34 @@ class ManifestReader:
                 writer.write(data)
 
 
-def head_manifest(client: Client, endpoint: Endpoint, reference: Reference) -> Digest | None:
-    """The digest that a name stands for now; None where the registry has no such image, or does not tell."""
-    accepted = frozenset({200, 404}) | _NO_HEAD
-    request = _manifest_request(endpoint, reference, "HEAD", accepted)
-    reply = client.fetch(request)
-    stated = reply.headers.get("docker-content-digest")
-    return Digest.parse(stated) if reply.status == 200 and stated else None
+def look_up_digest(client: Client, endpoint: Endpoint, reference: Reference) -> Digest | None:
+    """The digest that a name stands for now; None where the registry has no such image, or does not tell.
+
+    Whatever else it does is no error: who needs the manifest hears more when it is read.
+    """
+    request = _manifest_request(endpoint, reference, "HEAD", _ANY_ANSWER, tries=_HEAD_TRIES)
+    try:
+        reply = client.fetch(request)
+    except (RegistryError, CorruptError):
+        return None
+    return _stated_digest(reply) if reply.status == 200 else None
+
+
+def _stated_digest(reply: Reply) -> Digest | None:
+    """What the registry says the digest is; None where it says nothing that we can check."""
+    try:
+        return Digest.parse(reply.headers.get("docker-content-digest", ""))
+    except CorruptError:
+        return None
 
 
 def _manifest_request(
-    endpoint: Endpoint, reference: Reference, method: str, accepted: frozenset[int] = frozenset({200})
+    endpoint: Endpoint,
+    reference: Reference,
+    method: str,
+    accepted: frozenset[int] = frozenset({200}),
+    *,
+    tries: int | None = None,
 ) -> Request:
     repository = endpoint.repository(reference.repository)
     return Request(
@@ -156,6 +174,7 @@ def _manifest_request(
         (pull_scope(repository),),
         {"Accept": _ACCEPT},
         accepted=accepted,
+        tries=tries,
     )
 
 

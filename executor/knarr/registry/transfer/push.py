@@ -2,16 +2,17 @@
 
 import io
 import re
+from contextlib import suppress
 from dataclasses import replace
 
-from knarr.errors import RegistryError
+from knarr.errors import CorruptError, RegistryError
 from knarr.oci.digest import Digest
 from knarr.oci.reference import Reference
 from knarr.progress import Note, Pushed
 from knarr.registry.client import Client
-from knarr.registry.http.failures import refusal
+from knarr.registry.http.failures import NoAnswerError, refusal
 from knarr.registry.http.message import Body, Reply, Request, push_scope
-from knarr.registry.transfer.manifests import head_manifest
+from knarr.registry.transfer.manifests import look_up_digest
 from knarr.registry.transfer.upload import session_url, start_request
 
 _ANY_ANSWER = frozenset(range(200, 600))
@@ -57,8 +58,15 @@ def put_manifest(
         {"Content-Type": media_type},
         Body(lambda: io.BytesIO(data), len(data)),
         accepted=_ANY_ANSWER,
+        stores=True,
     )
-    reply = client.fetch(request)
+    try:
+        reply = client.fetch(request)
+    except NoAnswerError:
+        if look_up_digest(client, endpoint, destination) != digest:
+            raise
+        client.reporter.report(Note(f"{destination} is there; only the answer was lost"))
+        return _told(client, destination, digest, announced=announced)
     if reply.status in _TAKEN:
         _verify(destination, digest, reply)
     elif reply.says(*_BLOB_UNKNOWN):
@@ -68,6 +76,10 @@ def put_manifest(
         raise client.refusal(request, reply)
     else:
         return digest
+    return _told(client, destination, digest, announced=announced)
+
+
+def _told(client: Client, destination: Reference, digest: Digest, *, announced: bool) -> Digest:
     if announced:
         client.reporter.report(Pushed(str(destination), str(digest)))
     return digest
@@ -83,25 +95,25 @@ def check_push(client: Client, destination: Reference) -> None:
     request = start_request(endpoint, repository, f"push to {destination.name}")
     reply = client.fetch(request)
     session = session_url(endpoint, reply)
-    # Registries forget the upload by themselves; a refusal to do so at once says nothing about pushing.
-    client.fetch(
-        replace(
-            request,
-            method="DELETE",
-            url=session,
-            doing=f"end the trial upload to {destination.name}",
-            accepted=_ANY_ANSWER,
-            tries=1,
-            is_authorised=endpoint.owns(session),
-        )
+    end = replace(
+        request,
+        method="DELETE",
+        url=session,
+        doing=f"end the trial upload to {destination.name}",
+        accepted=_ANY_ANSWER,
+        tries=1,
+        is_authorised=endpoint.owns(session),
     )
+    with suppress(RegistryError, CorruptError):
+        # Registries forget the upload by themselves; whether this one does it now says nothing about pushing.
+        client.fetch(end)
 
 
 def _is_settled(client: Client, destination: Reference, digest: Digest, reply: Reply) -> bool:
     """Whether a refused tag is one that stays as it is, which is reported."""
     if reply.status not in _IMMUTABLE:
         return False
-    there = head_manifest(client, client.rules.push_endpoint(destination.registry), destination)
+    there = look_up_digest(client, client.rules.push_endpoint(destination.registry), destination)
     if there == digest:
         client.reporter.report(Pushed(str(destination), str(digest)))
         return True

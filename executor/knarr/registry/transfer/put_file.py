@@ -25,6 +25,7 @@ def put_file(client: Client, url: str, data: bytes, *, media_type: str) -> None:
         body=Body(lambda: io.BytesIO(data), len(data)),
         accepted=_STORED,
         is_authorised=False,
+        stores=True,
     )
     try:
         with client.for_downloads() as plain:

@@ -1,9 +1,11 @@
 """One blob into a repository (distribution-spec, "Pushing blobs")."""
 
+import io
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-from knarr.errors import AuthError, RegistryError
+from knarr.errors import CorruptError, RegistryError
 from knarr.oci.manifest import Descriptor
 from knarr.registry.client import Client
 from knarr.registry.http.failures import NoAnswerError
@@ -13,11 +15,16 @@ from knarr.registry.http.message import BlobSource, Body, Reply, Request, pull_s
 from knarr.registry.http.retry import TRANSIENT_STATUSES, Backoff
 
 _ANY_ANSWER = frozenset(range(200, 600))
-_STORED = frozenset({201, 204})
-_HEAD_ANSWERS = frozenset({200, 400, 401, 403, 404, 405, 412})
+_BEGUN = frozenset({200, 202, 204})
+"""202 is the spec's; some registries have another one, and clients that take it."""
+_STORED = frozenset({200, 201, 202, 204})
+"""201 is the spec's."""
+_TAKEN = 202
+_HEAD_TRIES = 2
 _SESSION_LOST = frozenset({404, 416})
 _LOST_CODES = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID", "UNKNOWN")
 _TRIES = 4
+_MOUNT_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,13 @@ class BlobUpload:
             f"look for {self._what}",
             self._repository,
             (push_scope(self._repository),),
-            accepted=_HEAD_ANSWERS,  # a refusal is told by the upload, whose answer has a body
+            accepted=_ANY_ANSWER,
+            tries=_HEAD_TRIES,
         )
-        return self._client.fetch(request).status == 200
+        try:
+            return self._client.fetch(request).status == 200
+        except (RegistryError, CorruptError):
+            return False  # what is the matter is told by the upload, whose answer has a body
 
     def _mount(self, mount_from: str) -> _Mount:
         query = urlencode({"mount": str(self._descriptor.digest), "from": mount_from}, safe=":/")
@@ -75,20 +86,23 @@ class BlobUpload:
             url=f"{request.url}?{query}",
             scopes=(*request.scopes, pull_scope(mount_from)),
             accepted=_ANY_ANSWER,
+            tries=_MOUNT_TRIES,
+            stores=True,
         )
         try:
             reply = self._client.fetch(request)
-        except AuthError:
-            return _Mount()  # the token service does not give both scopes
-        if reply.status == 201:
-            return _Mount(is_done=True)
-        return _Mount(session=session_url(self._endpoint, reply) if reply.status == 202 else None)
+            if reply.status == 201:
+                return _Mount(is_done=True)
+            return _Mount(session=session_url(self._endpoint, reply) if reply.status in _BEGUN else None)
+        except (RegistryError, CorruptError):
+            # The token service does not give both scopes, say. An upload has no need of the other repository.
+            return _Mount()
 
     def _upload(self, source: BlobSource, session: str | None) -> None:
         backoff = Backoff(self._client.policy, tries=_TRIES)
         while True:
             error = self._try(source, session or self._start())
-            if error is None or self._is_there_after_all():
+            if error is None or self._exists():  # it may be that only the answer was lost
                 return
             wait_s = backoff.next_wait()
             if wait_s is None:
@@ -114,32 +128,49 @@ class BlobUpload:
             accepted=_ANY_ANSWER,
             tries=1,
             is_authorised=self._endpoint.owns(session),
+            stores=True,
         )
         try:
             reply = self._client.fetch(request)
         except NoAnswerError as error:
-            if not error.is_transient:
-                raise
-            return error
+            if error.is_transient:
+                return error
+            if self._exists():
+                return None
+            raise
         if reply.status in _STORED:
             self._verify(reply)
+            if reply.status == _TAKEN:
+                self._close(request, reply)
             return None
         refused = self._client.refusal(request, reply)
         if reply.status in TRANSIENT_STATUSES | _SESSION_LOST or reply.says(*_LOST_CODES):
             return refused
         raise refused
 
+    def _close(self, sent: Request, reply: Reply) -> None:
+        """End an upload whose bytes were taken as if they were a chunk (distribution-spec, "Pushing a blob in
+        chunks"); where that fails, the manifest will tell whether the blob is missing.
+        """
+        if self._exists():
+            return
+        with suppress(RegistryError, CorruptError):
+            place = session_url(self._endpoint, reply) if reply.headers.get("location") else sent.url
+            is_digest_told = place == sent.url or "digest=" in urlsplit(place).query
+            url = place if is_digest_told else with_query(place, f"digest={self._descriptor.digest}")
+            self._client.fetch(
+                replace(
+                    sent,
+                    url=url,
+                    body=Body(lambda: io.BytesIO(), 0),
+                    is_authorised=self._endpoint.owns(url),
+                )
+            )
+
     def _verify(self, reply: Reply) -> None:
         stated = reply.headers.get("docker-content-digest")
         if stated and stated != str(self._descriptor.digest):
             raise RegistryError(f"can't upload {self._what}: the registry stored it as {stated[:200]!r}")
-
-    def _is_there_after_all(self) -> bool:
-        """Whether only the answer was lost."""
-        try:
-            return self._exists()
-        except RegistryError:
-            return False
 
     @property
     def _what(self) -> str:
@@ -155,7 +186,7 @@ def start_request(endpoint: Endpoint, repository: str, doing: str) -> Request:
         doing,
         repository,
         (push_scope(repository),),
-        accepted=frozenset({202}),
+        accepted=_BEGUN,
     )
 
 
