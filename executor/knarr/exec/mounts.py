@@ -137,7 +137,7 @@ def _bind_control_groups(root: int, target: int, groups: "tuple[tuple[str, str],
         os.close(bound)
 
 
-def mount_dev(root: int, *, devices: bool = False) -> None:
+def mount_dev(root: int, shm_bytes: int, *, devices: bool = False) -> None:
     """Mount a small /dev: the standard devices bound from outside, pts, shm, mqueue."""
     flags = sc.MS_NOSUID | (0 if devices else sc.MS_NODEV)
     target = _open_mountpoint(root, "dev")
@@ -155,7 +155,7 @@ def mount_dev(root: int, *, devices: bool = False) -> None:
     for name, link in _DEV_LINKS.items():
         os.symlink(link, name, dir_fd=dev)
     _mount_pts(f"{descriptor_path(dev)}/pts")
-    sc.mount("shm", f"{descriptor_path(dev)}/shm", "tmpfs", _SAFE, "mode=1777,size=65536k")
+    sc.mount("shm", f"{descriptor_path(dev)}/shm", "tmpfs", _SAFE, f"mode=1777,size={shm_bytes}")
     try:
         sc.mount("mqueue", f"{descriptor_path(dev)}/mqueue", "mqueue", _SAFE)
     except OSError as error:

@@ -33,6 +33,8 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
         if mount.target is not None:
             mount_target(mount.target, working_dir)  # raises for what can't be one
     origins = {mount: _origin(state, mount) for mount in mounts if _shows_files(mount)}
+    settings = state.around.run
+    network = settings.network if run.network == "default" else _NETWORKS[run.network]
     variables = sorted(state.scope.variables.items())
     inputs = (
         "RUN",
@@ -43,7 +45,8 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
         *(text for pair in variables for text in pair),
         user,
         working_dir,
-        run.network,
+        network,
+        *settings.key_parts,
         *(part for mount in mounts for part in _mount_inputs(state, mount, origins)),
     )
     state.record(run_created_by(script.argv, state.scope.history_args()), makes_layer=True)
@@ -53,10 +56,11 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
         state.scope.run_env(state.around.build_args),
         user,
         working_dir,
-        _NETWORKS[run.network],
+        network,
         mounts,
         origins,
         has_agent_variable=_AGENT_VARIABLE in state.scope.variables,
+        settings=settings,
     )
 
 

@@ -82,6 +82,12 @@ class InplaceBackend:
             raise IsolationError(
                 "RUN --network=none can't be run in place", hint="it needs namespaces: --isolation=namespace"
             )
+        for flag, is_given in {"--add-host": command.hosts, "--shm-size": command.shm_bytes}.items():
+            if is_given:
+                raise IsolationError(
+                    f"{flag} is not possible in place: the container's own file or mount is used",
+                    hint="give it to the container, or build with --isolation=namespace",
+                )
         assert self._holder is not None, "a step runs in a directory that its stage has"
         command = beside_devices(self._root, command)
         spec = dataclasses.replace(run_spec(root, command), pid_namespace=False, in_place=True)
