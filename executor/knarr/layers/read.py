@@ -15,6 +15,8 @@ from knarr.layers.source import ByteSource
 
 _CHUNK_BYTES = 1024 * 1024
 _QUEUED_CHUNKS = 4
+_MAX_TRAILING_BYTES = 64 * 1024**3
+"""Zeros are next to nothing when they are packed, and take time to be read."""
 
 
 class LayerReader:
@@ -63,9 +65,15 @@ class LayerReader:
         return data
 
     def verify(self) -> str:
-        """Read what is left; the diff_id ("sha256:" with hex), or CorruptError for one not expected."""
-        while self.read(_CHUNK_BYTES):
-            pass
+        """Read what is left; the diff_id ("sha256:" with hex), or CorruptError for one not expected.
+
+        It is of all bytes, those behind the end of the archive included (as in containerd).
+        """
+        left = _MAX_TRAILING_BYTES
+        while data := self.read(_CHUNK_BYTES):
+            left -= len(data)
+            if left < 0:
+                raise CorruptError(f"more than {_MAX_TRAILING_BYTES} bytes follow the end of a layer")
         self._reading.result()
         diff_id = f"sha256:{self._hash.hexdigest()}"
         if self._expected is not None and diff_id != self._expected:

@@ -5,7 +5,7 @@ from typing import Protocol
 from knarr.errors import CorruptError
 
 PADDING_LIMIT_BYTES = 64 * 1024 * 1024
-"""Zeros that may follow an archive or a compressed stream."""
+"""Zeros that may follow a compressed stream."""
 
 
 class ByteSource(Protocol):

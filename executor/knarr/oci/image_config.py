@@ -7,6 +7,7 @@ from typing import Any
 
 from knarr.errors import CorruptError
 from knarr.oci.digest import Digest
+from knarr.oci.go_json import Keys, ListOf, MapOf, Struct, Text, Value, shaped
 from knarr.oci.manifest import decode_json_object, encode_json
 from knarr.oci.platform import Platform
 
@@ -55,8 +56,11 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, data: bytes) -> "ImageConfig":
-        """Read a config blob; CorruptError where a property that a build reads has a wrong type."""
-        document = decode_json_object(data, "the image config")
+        """Read a config blob, as encoding/json does: what is null is not there.
+
+        Raises CorruptError where a property that a build reads has a wrong type.
+        """
+        document = shaped(decode_json_object(data, "the image config"), _DOCUMENT)
         result = cls(document)
         _check(document)
         return result
@@ -105,7 +109,8 @@ class ImageConfig:
         result: dict[str, str] = {}
         for item in self.run.get("Env") or ():
             name, _, value = str(item).partition("=")
-            result[name] = value
+            if name:
+                result[name] = value
         return result
 
     @property
@@ -193,6 +198,46 @@ _OF_A_CONTAINER = frozenset(
     "StdinOnce Tty".split()
 )
 """Properties of Docker's older configs that a container had, not the image."""
+_RUN = Struct(
+    {
+        "User": Text(),
+        "ExposedPorts": Keys(),
+        "Env": ListOf(Text()),
+        "Entrypoint": ListOf(Text()),
+        "Cmd": ListOf(Text()),
+        "Volumes": Keys(),
+        "WorkingDir": Text(),
+        "Labels": MapOf(Text()),
+        "StopSignal": Text(),
+        "ArgsEscaped": Value(),
+        "Healthcheck": Value(),
+        "OnBuild": ListOf(Text()),
+        "Shell": ListOf(Text()),
+    }
+)
+_HISTORY = Struct(
+    {
+        "created": Text(),
+        "created_by": Text(),
+        "author": Text(),
+        "comment": Text(),
+        "empty_layer": Value(),
+    }
+)
+_DOCUMENT = Struct(
+    {
+        "architecture": Text(),
+        "variant": Text(),
+        "os": Text(),
+        "os.version": Text(),
+        "os.features": ListOf(Text()),
+        "created": Text(),
+        "author": Text(),
+        "config": _RUN,
+        "rootfs": Struct({"type": Text(), "diff_ids": ListOf(Text())}),
+        "history": ListOf(_HISTORY),
+    }
+)
 _ORDER = ("architecture", "variant", "os", "os.version", "os.features", "created", "author", "config")
 _RUN_TYPES: Mapping[str, tuple[type, ...]] = {
     "Env": (list,),

@@ -8,10 +8,40 @@ from typing import Any
 from knarr.errors import CorruptError
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
+from knarr.oci.go_json import ListOf, MapOf, Struct, Text, Value, decode, shaped
 from knarr.oci.platform import Platform
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _MAX_DESCRIPTORS = 10_000
+_PLATFORM = Struct(
+    {
+        "architecture": Text(),
+        "os": Text(),
+        "os.version": Text(),
+        "os.features": ListOf(Text()),
+        "variant": Text(),
+    }
+)
+_DESCRIPTOR = Struct(
+    {
+        "mediaType": Text(),
+        "digest": Text(),
+        "size": Value(),
+        "annotations": MapOf(Text()),
+        "platform": _PLATFORM,
+    }
+)
+_DOCUMENT = Struct(
+    {
+        "schemaVersion": Value(),
+        "mediaType": Text(),
+        "config": _DESCRIPTOR,
+        "layers": ListOf(_DESCRIPTOR),
+        "manifests": ListOf(_DESCRIPTOR),
+        "annotations": MapOf(Text()),
+        "fsLayers": Value(),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +136,7 @@ def decode_json_object(data: bytes, what: str) -> dict[str, Any]:
     if len(data) > MAX_MANIFEST_BYTES:
         raise CorruptError(f"{what} is larger than {MAX_MANIFEST_BYTES} bytes")
     try:
-        value = json.loads(data)
+        value = decode(data)
     except (ValueError, RecursionError) as error:
         raise CorruptError(f"{what} is not JSON") from error
     if not isinstance(value, dict):
@@ -114,41 +144,54 @@ def decode_json_object(data: bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def parse_manifest(data: bytes, content_type: str | None = None) -> Manifest | Index:
-    """Read a manifest or an index.
+def parse_manifest(data: bytes, *described_as: str | None) -> Manifest | Index:
+    """Read a manifest or an index, as encoding/json does.
 
-    `content_type` is what the registry said; it decides only where the document doesn't say. A document that
-    is both (or neither), contradicts its content type, or has the old schema 1, raises CorruptError.
+    `described_as` is what the registry, or the index above, said it is, the one that counts most first; it
+    decides only where the document doesn't say. That one calls OCI's what the other calls Docker's is no
+    contradiction. A document that is image and index at once (or neither), that is the one where it was
+    described as the other, or has the old schema 1, raises CorruptError.
     """
-    value = decode_json_object(data, "the manifest")
-    if value.get("schemaVersion") != 2:
+    value = shaped(decode_json_object(data, "the manifest"), _DOCUMENT)
+    if value.get("schemaVersion", 2) != 2 or value.get("fsLayers"):
         raise CorruptError(
             "the manifest is of an old schema",
             hint="push the image again with a current tool; schema 1 is gone",
         )
-    stated = value.get("mediaType") or _known_type(content_type) or _guess_type(value)
+    if not value.keys() & {"schemaVersion", "config", "layers", "manifests"}:
+        raise CorruptError("not a manifest")
+    own = value.get("mediaType") or None
+    if own is not None and not isinstance(own, str):
+        raise CorruptError("the manifest's mediaType is not text")
     if "manifests" in value and ("layers" in value or "config" in value):
         raise CorruptError("the manifest is ambiguous: image and index at once")
-    if _known_type(content_type) not in (None, stated):
-        raise CorruptError(f"the manifest says it is {stated}, the registry says {content_type}")
+    described = [known for known in map(known_type, described_as) if known is not None]
+    stated = known_type(own) or (described[0] if described else own or _guess_type(value))
+    for known in described:
+        if not is_same_kind(known, stated):
+            raise CorruptError(f"the manifest says it is {stated}, the registry says {known}")
     annotations = _parse_annotations(value.get("annotations"))
-    if not isinstance(stated, str):
-        raise CorruptError("the manifest's mediaType is not text")
-    if stated in media_types.INDEXES:
-        return Index(stated, _parse_list(value.get("manifests"), "manifests"), annotations)
-    if stated in media_types.MANIFESTS:
+    if stated in media_types.INDEXES and "layers" not in value and "config" not in value:
+        return Index(stated, _parse_list(value.get("manifests", []), "manifests"), annotations)
+    if stated in media_types.MANIFESTS and "manifests" not in value:
+        config = value.get("config")
+        if isinstance(config, dict):
+            config = {"mediaType": media_types.CONFIG_OF_MANIFEST[stated], **config}
         return Manifest(
-            stated,
-            Descriptor.parse(value.get("config")),
-            _parse_list(value.get("layers"), "layers"),
-            annotations,
+            stated, Descriptor.parse(config), _parse_list(value.get("layers", []), "layers"), annotations
         )
     raise CorruptError(f"not an image manifest: media type {stated[:100]!r}")
 
 
-def _known_type(content_type: str | None) -> str | None:
-    plain = (content_type or "").partition(";")[0].strip()
+def known_type(media_type: str | None) -> str | None:
+    """The media type of a manifest or an index in a header, without parameters; None for anything else."""
+    plain = (media_type or "").partition(";")[0].strip().lower()
     return plain if plain in media_types.INDEXES | media_types.MANIFESTS else None
+
+
+def is_same_kind(one: str, other: str) -> bool:
+    """Whether two media types are both an index's, or neither."""
+    return (one in media_types.INDEXES) == (other in media_types.INDEXES)
 
 
 def _guess_type(value: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import zstandard
 
 from knarr.errors import CorruptError
 from knarr.layers.read import LayerReader, open_layer
@@ -96,3 +97,34 @@ def test_can_be_closed_at_any_time() -> None:
         layer.close()
     with pytest.raises(RuntimeError):
         stop_in_the_middle()
+
+
+FIRST, OTHER = archive(file(b"a", b"1")), archive(file(b"b", b"2"))
+JUNK = b"garbage behind the end"
+
+
+@pytest.mark.parametrize(
+    ("packed", "plain"),
+    [
+        (FIRST + JUNK, FIRST + JUNK),
+        (FIRST + OTHER, FIRST + OTHER),
+        (gzip.compress(FIRST + JUNK), FIRST + JUNK),
+        (gzip.compress(FIRST) + gzip.compress(OTHER), FIRST + OTHER),
+        (zstandard.compress(FIRST) + zstandard.compress(OTHER), FIRST + OTHER),
+        (gzip.compress(FIRST) + JUNK, None),
+        (gzip.compress(FIRST) + gzip.compress(OTHER)[:20], None),
+        (gzip.compress(FIRST)[:-4], None),
+        (zstandard.compress(FIRST) + JUNK, None),
+    ],
+)
+def test_a_diff_id_is_of_all_bytes_and_the_first_archive_is_the_layer(
+    packed: bytes, plain: bytes | None
+) -> None:
+    """What a current BuildKit made of such a layer of a base image; None where it failed."""
+    with open_layer(io.BytesIO(packed)) as layer:
+        assert [entry.path for entry in TarReader(layer)] == ["a"]
+        if plain is None:
+            with pytest.raises(CorruptError):
+                layer.verify()
+        else:
+            assert layer.verify() == "sha256:" + hashlib.sha256(plain).hexdigest()

@@ -115,3 +115,76 @@ def test_bad_diff_id_is_refused_when_asked_for() -> None:
     config = _parse({"rootfs": {"type": "layers", "diff_ids": ["../../etc/passwd"]}})
     with pytest.raises(CorruptError):
         _ = config.diff_ids
+
+
+_PROPERTIES = (
+    "User ExposedPorts Env Entrypoint Cmd Volumes WorkingDir Labels StopSignal Healthcheck OnBuild Shell"
+)
+NOTHING: dict[str, Any] = {
+    "architecture": "amd64",
+    "os": "linux",
+    "variant": None,
+    "os.features": None,
+    "author": None,
+    "created": None,
+    "rootfs": {"type": "layers", "diff_ids": None},
+    "history": None,
+    "config": dict.fromkeys(_PROPERTIES.split()),
+}
+
+
+@pytest.mark.parametrize("changes", [{}, {"config": None}, {"rootfs": None}, {"config": {}}])
+def test_null_is_nothing(changes: dict[str, Any]) -> None:
+    """Read into Go's structs and written again, a null is gone."""
+    config = _parse({**NOTHING, **changes})
+    assert (config.env, config.user, config.working_dir, config.shell) == ({}, "", "/", None)
+    assert (config.diff_ids, config.history, config.onbuild) == ((), (), ())
+    changed = (
+        config.with_labels([("a", "1")])
+        .with_env({"A": "1"})
+        .with_layer(D, History(created_by="x"))
+        .with_run(Cmd=["sh"])
+    )
+    assert _parse(json.loads(changed.to_bytes())) == changed
+    assert b"null" not in changed.to_bytes()
+
+
+def test_null_in_lists_and_maps_is_empty() -> None:
+    config = _parse(
+        {
+            "history": [None, {"created_by": None, "empty_layer": None}],
+            "config": {
+                "Env": ["A=1", None, ""],
+                "Cmd": ["sh", None],
+                "Labels": {"a": None},
+                "Volumes": {"/data": None},
+                "ExposedPorts": {"80/tcp": None},
+            },
+        }
+    )
+    assert config.history == (History(), History())
+    assert config.env == {"A": "1"}
+    assert config.run["Cmd"] == ["sh", ""]
+    assert config.run["Labels"] == {"a": ""}
+    assert (config.run["Volumes"], config.run["ExposedPorts"]) == ({"/data": {}}, {"80/tcp": {}})
+
+
+def test_names_count_in_any_case() -> None:
+    config = _parse(
+        {
+            "OS": "linux",
+            "Architecture": "arm64",
+            "Config": {
+                "env": ["A=1"],
+                "ENTRYPOINT": ["x"],
+                "workingdir": "/w",
+                "labels": {"Key": "1", "key": "2"},
+            },
+            "RootFS": {"DiffIDs": [], "Diff_IDs": [str(D)]},
+            "History": [{"Created_By": "RUN x"}],
+        }
+    )
+    assert config.platform == Platform("linux", "arm64")
+    assert (config.env, config.run["Entrypoint"], config.working_dir) == ({"A": "1"}, ["x"], "/w")
+    assert config.run["Labels"] == {"Key": "1", "key": "2"}
+    assert (config.diff_ids, config.history) == ((D,), (History(created_by="RUN x"),))

@@ -12,6 +12,8 @@ from knarr.layers.tar.read import TarReader
 from knarr.linux.plain_directory import make_plain_directory
 from knarr.rootfs.unpacking.unpack import OwnerPolicy, apply_layer
 
+_CHUNK_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class ContextSource:
@@ -58,6 +60,8 @@ def _unpack_stream(stream: BinaryIO, target: Path) -> None:
         members = TarReader(open_decompressed(stream), whiteouts=False)
         # Who owns files in a context doesn't matter: what is copied from it belongs to root.
         apply_layer(descriptor, members, owner_policy=OwnerPolicy.RECORD)
+        while stream.read(_CHUNK_BYTES):  # padding, which the program that writes it must get rid of
+            pass
     finally:
         os.close(descriptor)
 

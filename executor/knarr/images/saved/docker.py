@@ -1,7 +1,6 @@
 """The manifest.json of tarballs that `docker save` writes, and kaniko (Docker Image Specification v1.2)."""
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,12 @@ from knarr.layers.compression import MEDIA_TYPE_OF_COMPRESSION, Compression, det
 from knarr.layers.read import open_layer
 from knarr.oci import media_types
 from knarr.oci.digest import Digest
+from knarr.oci.go_json import ListOf, Struct, Text, decode, shaped
 from knarr.oci.image_config import ImageConfig
 from knarr.oci.manifest import MAX_MANIFEST_BYTES, Descriptor, Manifest
 
 _NAME = "manifest.json"
+_DOCUMENT = ListOf(Struct({"Config": Text(), "RepoTags": ListOf(Text()), "Layers": ListOf(Text())}))
 _HEX = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _CHUNK_BYTES = 1024 * 1024
 
@@ -95,7 +96,7 @@ def _decode(files: SavedFiles) -> list[dict[str, Any]]:
     with files.open(_NAME) as file:
         data = file.read(MAX_MANIFEST_BYTES + 1)
     try:
-        value = json.loads(data) if len(data) <= MAX_MANIFEST_BYTES else None
+        value = shaped(decode(data), _DOCUMENT) if len(data) <= MAX_MANIFEST_BYTES else None
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from knarr.errors import CorruptError
 from knarr.layers.entry import NO_XATTRS, Entry, Kind
-from knarr.layers.source import PADDING_LIMIT_BYTES, ByteSource
+from knarr.layers.source import ByteSource
 from knarr.layers.tar.extension import Extension
 from knarr.layers.tar.header import (
     BLOCK_BYTES,
@@ -73,7 +73,8 @@ class TarReader:
 
     Content that isn't asked for is skipped. With `whiteouts` (the archive is a layer) markers are checked and
     come as a FILE whatever type they have, and what aufs left in a root is left out; otherwise a name with
-    `.wh.` means nothing. The stream stays the caller's to close.
+    `.wh.` means nothing. What follows the end of the archive, be it another one, is left in the stream, which
+    stays the caller's to close.
     """
 
     def __init__(
@@ -147,6 +148,8 @@ class TarReader:
         return self._take(size)
 
     def _next_block(self) -> bytes | None:
+        if self._ended:
+            return None
         self._headers_seen += 1
         if self._headers_seen > self._limits.entries:
             raise CorruptError(f"an archive has more than {self._limits.entries} entries")
@@ -156,7 +159,7 @@ class TarReader:
             block = self._buffer[start:end]
         else:
             self._position = start
-            if self._ended or not self._available(1):
+            if not self._available(1):
                 # Go, GNU tar and Python all take an archive without end blocks; the digest shows a loss.
                 return None
             block = self._take(BLOCK_BYTES)
@@ -166,18 +169,10 @@ class TarReader:
         return block
 
     def _read_end(self) -> None:
+        """Two blocks of zeros are the end, for Go as for GNU tar: what follows is not looked at."""
         self._ended = True
         if self._available(1) and self._take(BLOCK_BYTES) != _ZERO_BLOCK:
             raise CorruptError("an archive goes on after a block of zeros")
-        seen = 0
-        while self._available(1):
-            rest = self._buffer[self._position :]
-            self._position += len(rest)
-            seen += len(rest)
-            if rest.strip(b"\0"):
-                raise CorruptError("an archive has something else after its end")
-            if seen > PADDING_LIMIT_BYTES:
-                raise CorruptError(f"an archive ends in more than {PADDING_LIMIT_BYTES} zeros")
 
     def _read_extensions(self, header: RawHeader, block: bytes) -> tuple[RawHeader, Extension, bytes]:
         extension = Extension()

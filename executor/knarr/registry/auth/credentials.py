@@ -6,13 +6,16 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from knarr.errors import AuthError
+from knarr.oci.go_json import MapOf, Struct, Text, shaped
 from knarr.oci.reference import DOCKER_HUB, normalise_registry
 from knarr.registry.auth.credential_helper import CredentialHelpers
 from knarr.registry.http.locations import shown
 
+_ENTRY = Struct(dict.fromkeys(("auth", "username", "password", "identitytoken", "registrytoken"), Text()))
+_CONFIG = Struct({"auths": MapOf(_ENTRY), "credHelpers": MapOf(Text()), "credsStore": Text()})
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 _HUB_SERVER = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"
@@ -107,7 +110,7 @@ class CredentialStore:
         by_registry = _object(document, "credHelpers", source)
         return cls(
             {registry_key(name): _entry(value, source) for name, value in auths.items()},
-            {registry_key(name): str(helper) for name, helper in by_registry.items()},
+            {registry_key(name): str(helper) for name, helper in by_registry.items() if helper},
             str(document.get("credsStore") or ""),
             helpers or CredentialHelpers(),
             (source,),
@@ -201,7 +204,7 @@ def decode_config(data: bytes, source: str) -> dict[str, Any]:
         ) from None
     if not isinstance(document, dict):
         raise AuthError(f"{source} is not a JSON object")
-    return document
+    return cast(dict[str, Any], shaped(document, _CONFIG))
 
 
 def _object(document: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
@@ -228,7 +231,9 @@ def _entry(value: object, source: str) -> _Entry:
     problem = None
     if value.get("auth"):
         try:
-            decoded = base64.b64decode(str(value["auth"]).strip(), validate=True).decode()
+            # Kept by tools that break lines, as `base64` does, or that leave the padding out.
+            packed = "".join(str(value["auth"]).split()).rstrip("=")
+            decoded = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True).decode()
         except (binascii.Error, ValueError):
             decoded = ""
         name, colon, secret = decoded.rstrip("\0").partition(":")

@@ -94,9 +94,7 @@ class ManifestReader:
             raise CorruptError(
                 f"manifest {expected.digest} has {len(data)} bytes where {expected.size_bytes} were promised"
             )
-        value = parse_manifest(data, content_type or (expected.media_type if expected else None))
-        if expected is not None and expected.media_type != value.media_type:
-            raise CorruptError(f"manifest {expected.digest} is {value.media_type}, not {expected.media_type}")
+        value = parse_manifest(data, content_type, expected.media_type if expected is not None else None)
         digest = reference.digest or Digest.of(data)
         descriptor = Descriptor(value.media_type, digest, len(data))
         self._keep(data, descriptor)

@@ -47,8 +47,8 @@ def open_archive(open_content: OpenContent, spool: Spool) -> Archive | None:
     """The archive that a file is by its content; None where it is none.
 
     Plain tar, and tar in gzip, bzip2, xz or zstd. A packed one is written out to the spool. What
-    `open_content` gives must be seekable. A file that starts like an archive and is damaged later raises
-    CorruptError.
+    `open_content` gives must be seekable. A file that starts like an archive and is damaged before its end
+    raises CorruptError.
     """
     with open_content() as stream:
         head = stream.read(BLOCK_BYTES)
@@ -64,9 +64,9 @@ def open_archive(open_content: OpenContent, spool: Spool) -> Archive | None:
             return None
         path = spool.new_file()
         with path.open("xb") as out:
-            out.write(first)
-            while chunk := plain.read(_CHUNK_BYTES):
-                out.write(chunk)
+            # No further than to the archive's end: what is behind it is nobody's, be it packed well or not.
+            for _ in TarReader(_Copied(first, plain, out), whiteouts=False):
+                pass
     return Archive(partial(open_file, path))
 
 
@@ -123,6 +123,21 @@ def _block(source: ByteSource) -> bytes:
     while len(block) < BLOCK_BYTES and (data := source.read(BLOCK_BYTES - len(block))):
         block += data
     return block
+
+
+class _Copied:
+    """A stream, some bytes of which were read before, that is written to a file as it is read."""
+
+    def __init__(self, head: bytes, stream: ByteSource, out: BinaryIO) -> None:
+        self._head = head
+        self._stream = stream
+        self._out = out
+
+    def read(self, size: int, /) -> bytes:
+        data, self._head = self._head[:size], self._head[size:]
+        data = data or self._stream.read(size)
+        self._out.write(data)
+        return data
 
 
 class _Decompressor(Protocol):

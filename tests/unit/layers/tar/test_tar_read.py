@@ -219,12 +219,24 @@ def test_takes_an_archive_without_end_but_not_a_cut_one() -> None:
             entries(archive(prefix))
 
 
-def test_refuses_anything_after_the_end() -> None:
-    for tail in (b"x", bytes(700) + b"x", bytes(2_000_000) + b"x", file(b"hidden", b"x")):
-        with pytest.raises(CorruptError, match="after its end"):
-            entries(archive(file(b"a")) + tail)
+@pytest.mark.parametrize(
+    "tail", [b"x", bytes(700) + b"x", bytes(2_000_000) + b"x", file(b"hidden", b"x"), archive(file(b"b"))]
+)
+def test_what_is_behind_the_end_is_nothing(tail: bytes) -> None:
+    """Go's archive/tar, and so containerd, BuildKit and kaniko; GNU tar, too."""
+    reader = TarReader(io.BytesIO(archive(file(b"a")) + tail))
+    assert [entry.path for entry in reader] == ["a"]
+    assert list(reader) == []
+
+
+def test_one_block_of_zeros_is_no_end() -> None:
     with pytest.raises(CorruptError, match="goes on after a block of zeros"):
         entries(file(b"a") + bytes(512) + file(b"b"))
+    for tail in (bytes(100), b"j" * 100):
+        with pytest.raises(CorruptError, match="cut off"):
+            entries(file(b"a") + tail)
+        with pytest.raises(CorruptError, match="cut off"):
+            entries(file(b"a") + bytes(512) + tail)
 
 
 @pytest.mark.parametrize("name", [b".wh.", b".wh..", b".wh...", b"a/.wh.", b"a/.wh..", b"a/.wh...", b".wh./"])

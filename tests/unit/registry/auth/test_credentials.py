@@ -185,3 +185,48 @@ def test_missing_helper_is_a_note(tmp_path: Path, name: str) -> None:
     found = _store({"credHelpers": {"a.io": name}}, helpers).lookup("a.io", "x")
     assert found.credentials is None
     assert bool(found.notes) == bool(name)
+
+
+PACKED = base64.b64encode(b"somebody:" + b"secret" * 12 + b"!").decode()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        PACKED,
+        PACKED.rstrip("="),
+        f"{PACKED}\n",
+        f"  {PACKED} ",
+        "\n".join(PACKED[start : start + 76] for start in range(0, len(PACKED), 76)),
+        "\r\n".join(PACKED[start : start + 10] for start in range(0, len(PACKED), 10)),
+    ],
+    ids=["plain", "no-padding", "newline", "spaces", "lines", "dos-lines"],
+)
+def test_base64_as_tools_write_it(written: str) -> None:
+    """`base64` breaks lines at 76; Go's decoder passes over line ends; ggcr's over missing padding, too."""
+    assert PACKED.endswith("=")
+    found = _store({"auths": {"a.io": {"auth": written}}}).lookup("a.io", "x").credentials
+    assert found is not None
+    assert (found.username, found.password) == ("somebody", "secret" * 12 + "!")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"auths": None},
+        {"auths": None, "credHelpers": None, "credsStore": None, "HttpHeaders": None},
+        {"auths": {"a.io": None}, "credHelpers": {"a.io": None}},
+        {"auths": {"a.io": {"auth": None, "username": None, "password": None, "identitytoken": None}}},
+    ],
+)
+def test_null_is_nothing(document: object) -> None:
+    found = _store(document).lookup("a.io", "x")
+    assert (found.credentials, found.notes) == (None, ())
+
+
+def test_names_count_in_any_case() -> None:
+    store = _store({"Auths": {"a.io": {"Auth": PACKED}, "b.io": {"IdentityToken": "refresh"}}})
+    assert _user(store, "a.io") == "somebody"
+    found = store.lookup("b.io", "x").credentials
+    assert found is not None
+    assert found.identity_token == "refresh"

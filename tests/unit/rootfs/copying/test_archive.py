@@ -231,3 +231,60 @@ def test_a_file_may_have_any_number_of_names(tmp_path: Path) -> None:
     items = add(tar_of(("f", FILE, "1"), *((name, HARD, "f") for name in names)), [], tmp_path)
     assert {item.entry.link_target for item in items if item.entry.kind is Kind.HARDLINK} == {"o/f"}
     assert len(items) == len(names) + 2
+
+
+FIRST = tar_of(("x", FILE, "1"))
+OTHER = tar_of(("y", FILE, "2"))
+OPEN = FIRST[:1024]
+"""The same without its end."""
+JUNK = b"garbage behind the end " * 40
+zst = zstandard.ZstdCompressor().compress
+SKIPPED = b"\x50\x2a\x4d\x18\4\0\0\0abcd"
+X, XY = ["d o", "f o/x =1"], ["d o", "f o/x =1", "f o/y =2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "layer"),
+    [
+        (FIRST + JUNK, X),
+        (FIRST + OTHER, X),
+        (OPEN, X),
+        (OPEN + bytes(512), X),
+        (OPEN + OTHER, XY),
+        (gzip.compress(FIRST) + JUNK, X),
+        (gzip.compress(FIRST) + b"x", X),
+        (gzip.compress(FIRST) + bytes(512), X),
+        (gzip.compress(FIRST + JUNK), X),
+        (gzip.compress(FIRST + OTHER), X),
+        (gzip.compress(FIRST) + gzip.compress(OTHER), X),
+        (gzip.compress(FIRST) + gzip.compress(OTHER)[:20], X),
+        (gzip.compress(FIRST)[:-8], X),
+        (gzip.compress(OPEN) + gzip.compress(OTHER), XY),
+        (zst(FIRST[:700]) + zst(FIRST[700:]), X),
+        (zst(FIRST) + JUNK, X),
+        (zst(FIRST) + bytes(512), X),
+        (zst(FIRST) + zst(OTHER), X),
+        (zst(FIRST) + SKIPPED, X),
+        (lzma.compress(FIRST) + JUNK, X),
+        (lzma.compress(FIRST) + bytes(3), X),
+        (lzma.compress(FIRST) + lzma.compress(OTHER), X),
+        (bz2.compress(FIRST) + JUNK, X),
+        (bz2.compress(FIRST) + bytes(512), X),
+        (bz2.compress(FIRST) + bz2.compress(OTHER), X),
+        (OPEN + JUNK[:100], None),
+        (OPEN + bytes(100), None),
+        (OPEN + bytes(512) + OTHER, None),
+        (OPEN + bytes(512) + bytes(100), None),
+        (gzip.compress(OPEN) + JUNK, None),
+        (zst(OPEN) + JUNK, None),
+        (lzma.compress(OPEN) + JUNK, None),
+        (bz2.compress(OPEN) + JUNK, None),
+    ],
+)
+def test_what_is_behind_the_end(data: bytes, layer: list[str] | None, tmp_path: Path) -> None:
+    """What a current BuildKit made of each of these with ADD; None where it failed."""
+    if layer is None:
+        with pytest.raises(CorruptError):
+            add(data, [], tmp_path)
+    else:
+        assert show_items(add(data, [], tmp_path)) == layer
