@@ -205,6 +205,6 @@ def test_stages_without_the_cache_and_a_cache_to_read_from(builds: Builds) -> No
     cache = ["--no-push", "--cache"]
     builds.build(last, *cache, f"--cache-repo=oci:{old}")
     again = builds.build(last, *cache, f"--cache-repo=oci:{old}", "--no-cache-filter", "TWO").log
-    assert again.count("No cached layer") + again.count("not looked up") >= 1
+    assert "not looked up (--no-cache-filter)" in again
     builds.build(last, *cache, f"--cache-repo=oci:{new}", f"--cache-from=oci:{old}")
     assert {path.name for path in new.iterdir()} == {path.name for path in old.iterdir()}

@@ -17,6 +17,7 @@ _AMD64 = Platform.parse("linux/amd64")
     [
         ("out", "local", "out"),
         ("a b/c", "local", "a b/c"),
+        ("dest=x", "local", "dest=x"),
         ("-", "tar", "-"),
         ("type=tar", "tar", "-"),
         ("type=oci", "oci", "-"),
@@ -41,7 +42,7 @@ def test_names_stand_between_commas_in_quotes() -> None:
     ("text", "word"),
     [
         ("type=nosuch", "nosuch"),
-        ("dest=x", "type"),
+        ("dest=x,tar=true", "type"),
         ("type=local", "dest"),
         ("type=local,dest=-", "dest"),
         ("type=docker", "dest"),
