@@ -258,6 +258,52 @@ def test_load(project: Path, actions: Path, engine: Engine) -> None:
     assert '"team/loaded:1"' in done.stdout
 
 
+@pytest.mark.docker
+@pytest.mark.root
+def test_places_of_the_runner_are_the_images_own_with_docker(
+    project: Path, actions: Path, engine: Engine, base_registry: Registry, tmp_path: Path
+) -> None:
+    """Steps write where the runner has outputs, contexts, caches: all of it gets into the image alone."""
+    places = [tmp_path / name for name in ("out", "context", "cache", "named")]
+    for place in places[1:]:
+        place.mkdir()
+    shutil.move(project / "file", tmp_path / "context/file")
+    (tmp_path / "named/of-the-runner").touch()
+    writes = " && ".join(f"mkdir -p {place} && echo a >{place}/of-the-image" for place in places)
+    (project / "Dockerfile").write_text(
+        f"FROM busybox\nCOPY file /\nCOPY --from=named . /\nRUN {writes} && rm -rf /tmp/pytest-nothing\n"
+    )
+    given = {
+        "runner": "docker",
+        "executor-image": IMAGE,
+        "push": "true",
+        "tags": "${{ vars.BASES }}/github/places:1",
+        "context": str(places[1]),
+        "file": "Dockerfile",
+        "build-contexts": f"named={places[3]}",
+        "cache-repo": f"oci:{places[2]}",
+        "outputs": f"type=docker,dest={places[0]}/image.tar",
+        "extra-args": "--registry-map=docker.io=${{ vars.BASES }}\n--insecure\n--insecure-pull\n"
+        f"--digest-file={places[0]}/digest",
+    }
+    _write_workflow(project, _use("build", given))
+    done = run_act(
+        project,
+        actions=actions,
+        variables={"BASES": base_registry.host},
+        environment={"DOCKER_HOST": engine.url},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = {f"{place}/of-the-image".removeprefix("/") for place in places}
+    assert written <= set(_top_layer(base_registry, "github/places"))
+    assert sorted(path.name for path in places[0].iterdir()) == ["digest", "image.tar"]
+    assert [path.name for path in places[1].iterdir()] == ["file"]
+    assert [path.name for path in places[3].iterdir()] == ["of-the-runner"]
+    assert any(len(path.name) == 64 for path in places[2].iterdir())
+    with tarfile.open(places[0] / "image.tar") as archive:
+        assert "manifest.json" in archive.getnames()
+
+
 def test_credentials(project: Path, actions: Path, closed: Registry) -> None:
     """Of variables, and of `docker login`."""
     given = {"push": "true", "tags": "${{ vars.HOST }}/team/app:1", "extra-args": "--insecure"}
