@@ -126,6 +126,16 @@ def test_no_input_is_left_out() -> None:
     assert {name for inputs, _ in [*CASES, *GIVEN] for name in inputs} | ELSEWHERE == set(_defaults("build"))
 
 
+def test_no_input_of_docker_is_unknown() -> None:
+    """GitHub only warns of inputs that an action does not declare, and hands none of them over."""
+    of_docker = (  # docker/build-push-action 7
+        "add-hosts allow annotations attests build-args build-contexts builder cache-from cache-to call "
+        "cgroup-parent context file github-token labels load network no-cache no-cache-filters outputs "
+        "platforms provenance pull push sbom secret-envs secret-files secrets shm-size ssh tags target ulimit"
+    )
+    assert set(of_docker.split()) <= set(_defaults("build"))
+
+
 @pytest.mark.parametrize(("inputs", "expected"), CASES)
 def test_input_gets_to_the_build(inputs: dict[str, str], expected: dict[str, Any]) -> None:
     flags, warnings, _ = _flags(inputs)

@@ -98,6 +98,24 @@ def test_network_of_the_container(tmp_path: Path) -> None:
     assert "--network=bridge" in engine_arguments(index_call(inputs), inputs, {}, tmp_path, mounts)
 
 
+SURROUNDINGS = {"add-hosts": "a:1.2.3.4,b=[::1]", "shm-size": "1g", "ulimit": "nofile=1:2"}
+
+
+def test_what_steps_share_with_the_container(tmp_path: Path) -> None:
+    """In place a step has the container's hosts and /dev/shm."""
+    started = Started(tmp_path, SURROUNDINGS)
+    assert started.options[-3:] == ["--add-host=a:1.2.3.4", "--add-host=b:::1", "--shm-size=1g"]
+    assert started.values("ulimit") == ["nofile=1:2"]
+    assert started.values("add-host") == started.values("shm-size") == []
+
+
+def test_what_steps_in_namespaces_have_of_their_own(tmp_path: Path) -> None:
+    started = Started(tmp_path, {**SURROUNDINGS, "docker-options": "--cap-add=SYS_ADMIN"})
+    assert started.options[-1] == "--cap-add=SYS_ADMIN"
+    assert started.values("add-host") == ["a:1.2.3.4", "b=[::1]"]
+    assert started.values("shm-size") == ["1g"]
+
+
 FILES: list[tuple[dict[str, str], str]] = [
     ({"outputs": "type=docker,dest={}"}, "tar-path"),
     ({"outputs": "type=oci,dest={}"}, "output"),

@@ -271,7 +271,8 @@ def test_places_of_the_runner_are_the_images_own_with_docker(
     (tmp_path / "named/of-the-runner").touch()
     writes = " && ".join(f"mkdir -p {place} && echo a >{place}/of-the-image" for place in places)
     (project / "Dockerfile").write_text(
-        f"FROM busybox\nCOPY file /\nCOPY --from=named . /\nRUN {writes} && rm -rf /tmp/pytest-nothing\n"
+        f"FROM busybox\nCOPY file /\nCOPY --from=named . /\nRUN {writes}\n"
+        "RUN grep '^10.1.2.3.*one.test' /etc/hosts && df -k /dev/shm | grep ' 131072 ' && touch /found\n"
     )
     given = {
         "runner": "docker",
@@ -282,6 +283,8 @@ def test_places_of_the_runner_are_the_images_own_with_docker(
         "file": "Dockerfile",
         "build-contexts": f"named={places[3]}",
         "cache-repo": f"oci:{places[2]}",
+        "add-hosts": "one.test:10.1.2.3,two.test=10.1.2.4",
+        "shm-size": "128m",
         "outputs": f"type=docker,dest={places[0]}/image.tar",
         "extra-args": "--registry-map=docker.io=${{ vars.BASES }}\n--insecure\n--insecure-pull\n"
         f"--digest-file={places[0]}/digest",
@@ -295,13 +298,16 @@ def test_places_of_the_runner_are_the_images_own_with_docker(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     written = {f"{place}/of-the-image".removeprefix("/") for place in places}
-    assert written <= set(_top_layer(base_registry, "github/places"))
+    assert _top_layer(base_registry, "github/places") == ["found"]
+    with tarfile.open(places[0] / "image.tar") as archive:
+        layers = json.loads((archive.extractfile("manifest.json") or io.BytesIO()).read())[0]["Layers"]
+        data = (archive.extractfile(layers[-2]) or io.BytesIO()).read()
+    with tarfile.open(fileobj=io.BytesIO(data)) as layer:
+        assert written <= set(layer.getnames())
     assert sorted(path.name for path in places[0].iterdir()) == ["digest", "image.tar"]
     assert [path.name for path in places[1].iterdir()] == ["file"]
     assert [path.name for path in places[3].iterdir()] == ["of-the-runner"]
     assert any(len(path.name) == 64 for path in places[2].iterdir())
-    with tarfile.open(places[0] / "image.tar") as archive:
-        assert "manifest.json" in archive.getnames()
 
 
 def test_credentials(project: Path, actions: Path, closed: Registry) -> None:
@@ -315,6 +321,37 @@ def test_credentials(project: Path, actions: Path, closed: Registry) -> None:
     by_login = run_act(project, actions=actions, variables=host, environment={})
     assert by_variables.returncode == 0, by_variables.stdout + by_variables.stderr
     assert by_login.returncode == 0, by_login.stdout + by_login.stderr
+
+
+@pytest.mark.docker
+@pytest.mark.root
+@pytest.mark.parametrize("key", ["credHelpers", "credsStore"])
+def test_credentials_of_helpers_with_docker(
+    project: Path, actions: Path, engine: Engine, closed: Registry, key: str
+) -> None:
+    """The programs are the runner's; the executor's container has none of them."""
+    config = project.parent / "home/.docker/config.json"
+    config.parent.mkdir(parents=True)
+    names = {closed.host: "test"} if key == "credHelpers" else "test"
+    config.write_text(json.dumps({key: names, "auths": {closed.host: {}}}))
+    program = project.parent / "bin/docker-credential-test"
+    program.parent.mkdir()
+    answer = json.dumps({"ServerURL": closed.host, "Username": "user", "Secret": PASSWORD})
+    listed = json.dumps({closed.host: "user"})
+    program.write_text(f"#!/bin/sh\ncase $1 in list) echo '{listed}' ;; get) echo '{answer}' ;; esac\n")
+    program.chmod(0o755)
+    given = {
+        "runner": "docker",
+        "executor-image": IMAGE,
+        "push": "true",
+        "tags": f"{closed.host}/team/app:1",
+        "extra-args": "--insecure",
+    }
+    _write_workflow(project, _use("build", given))
+    environment = {"DOCKER_HOST": engine.url, "PATH": f"{program.parent}:{OWN_PATH}"}
+    done = run_act(project, actions=actions, variables={}, environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _top_layer(closed, "team/app") == ["file"]
 
 
 def test_without_executor_and_docker_the_log_says_what_to_do(

@@ -30,6 +30,12 @@ _READ = frozenset(
 """Variables that name files which are mounted."""
 
 
+_OF_ENGINE = ("--add-host=", "--shm-size=")
+"""Flags about what steps that run in place share with the container: there the container has to have it."""
+_LESS_CONFINED = ("--privileged", "--cap-add")
+"""Options that let the executor make namespaces, in which it does these things itself."""
+
+
 def archives_of(call: Call, scratch: Path) -> Sequence[Path]:
     """Where the executor writes what the engine loads afterwards."""
     return [scratch / f"image-{number}.tar" for number in range(len(call.loaded))]
@@ -49,12 +55,14 @@ def engine_arguments(
         for record, path in zip(call.loaded, archives_of(call, scratch), strict=True)
     ]
     given = [command, *loaded, *rest]
-    arguments = move_inside(given, mounts)
+    options = inputs.list("docker-options")
+    is_in_place = not any(option.startswith(_LESS_CONFINED) for option in options)
+    of_engine = [each for each in given if is_in_place and each.startswith(_OF_ENGINE)]
+    arguments = move_inside([each for each in given if each not in of_engine], mounts)
     variables = list(_variables(given, call, environment, mounts))
     if inputs.text("ca-file"):
         directory = mounts.read(str(scratch / CERTIFICATES))
         variables.append(f"--env=SSL_CERT_DIR={CERTIFICATES_INSIDE}:{directory}")
-    options = inputs.list("docker-options")
     return [
         "run",
         "--rm",
@@ -62,6 +70,7 @@ def engine_arguments(
         f"--workdir={WORKSPACE}",
         *mounts.options(),
         *variables,
+        *map(_engine_option, of_engine),
         *options,
         inputs.text("executor-image"),
         *arguments,
@@ -105,6 +114,15 @@ def _variable(argument: str) -> str:
         by_type = record.get("src", record.get("source")) if record.get("type") == "env" else ""
         return record.get("env") or by_type or ("" if "src" in record else record.get("id", ""))
     return value if flag == "--build-arg" else ""
+
+
+def _engine_option(argument: str) -> str:
+    """Docker's form of a host's address: `NAME:IP`, without brackets, which older ones don't know."""
+    flag, _, value = argument.partition("=")
+    if flag != "--add-host":
+        return argument
+    name, _, address = value.partition("=") if "=" in value else value.partition(":")
+    return f"{flag}={name}:{address.removeprefix('[').removesuffix(']')}"
 
 
 def _names_network(options: Sequence[str]) -> bool:
