@@ -84,9 +84,10 @@ def _build(*groups: Any) -> int:
 
 
 def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter: Reporter) -> int:
-    report_old_flags(flags.output, reporter)
+    report_old_flags(flags.output, this_platform(), reporter)
     report_needless(flags.snapshots, flags.upkeep, reporter)
-    outputs = read_outputs(flags.output, flags.results, environment, Path.cwd())
+    outputs = read_outputs(flags.output, flags.results, environment, Path.cwd(), this_platform())
+    _check_stdout(outputs, flags.log)
     source = _context_source(flags.source)
     parent = work_directory(flags.upkeep, environment) or work_directory_parent(environment)
     with (
@@ -108,6 +109,17 @@ def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter:
     if not outputs.use_stdout and descriptor_of(Path(flags.log.report)) != STDOUT:
         print(digest)
     return 0
+
+
+def _check_stdout(outputs: Outputs, log: LogFlags) -> None:
+    """An archive on standard output stands alone there, and is no text for a terminal. Raises UsageError."""
+    for export in outputs.exports:
+        if export.is_stdout and descriptor_of(Path(log.report)) == STDOUT:
+            raise UsageError(f"{export.flag} and --report both want standard output")
+        if export.is_stdout and sys.stdout.isatty():
+            raise UsageError(
+                f"{export.flag}: standard output is a terminal", hint="name a file, or pipe it on"
+            )
 
 
 def _print_plan(lines: Sequence[str]) -> None:
