@@ -310,6 +310,74 @@ def test_places_of_the_runner_are_the_images_own_with_docker(
     assert any(len(path.name) == 64 for path in places[2].iterdir())
 
 
+@pytest.mark.docker
+@pytest.mark.root
+def test_images_without_tags_and_their_index_with_docker(
+    project: Path, actions: Path, engine: Engine, base_registry: Registry
+) -> None:
+    """docker's pattern for several runners, with annotations of docker/metadata-action for two levels."""
+    common = {"runner": "docker", "executor-image": IMAGE, "extra-args": "--insecure"}
+    annotations = 'manifest:note=one\n"manifest:lines=a\nb"\nindex:note=one\n"index:lines=a\nb"'
+    name = f"{base_registry.host}/github/digests"
+    build = {
+        **common,
+        "tags": name,
+        "outputs": "type=image,push-by-digest=true,name-canonical=true,push=true,annotation.own=yes",
+        "annotations": annotations,
+    }
+    index = {
+        **common,
+        "images": name + "@${{ steps.build.outputs.digest }}",
+        "tags": f"{name}:1",
+        "annotations": annotations,
+    }
+    _write_workflow(project, _use("build", build), _use("index", index))
+    done = run_act(project, actions=actions, variables={}, environment={"DOCKER_HOST": engine.url})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(base_registry.get("github/digests/tags/list"))["tags"] == ["1"]
+    made = json.loads(base_registry.get("github/digests/manifests/1", {"Accept": INDEX}))
+    wanted = {"note": "one", "lines": "a\nb"}
+    assert made["annotations"] == wanted
+    digest = made["manifests"][0]["digest"]
+    image = json.loads(base_registry.get(f"github/digests/manifests/{digest}", {"Accept": MANIFEST}))
+    assert image["annotations"] == {**wanted, "own": "yes"}
+
+
+@pytest.mark.docker
+@pytest.mark.root
+def test_outputs_of_all_kinds_with_docker(
+    project: Path, actions: Path, engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/before").touch()
+    outputs = [
+        f"type=local,dest={tmp_path}/kept",
+        "tree",
+        f"type=tar,dest={tmp_path}/files.tar",
+        "type=oci,dest=made/oci.tar",
+        "type=docker,name=a:1,dest=made/a.tar",
+        "type=docker,name=b:1,dest=made/b.tar",
+        "type=oci,tar=false,compression=zstd,force-compression=true,dest=made/layout",
+    ]
+    given = {"runner": "docker", "executor-image": IMAGE, "outputs": "\n".join(outputs[:-1])}
+    look = "ls tree made && cat made/*.tar | sha256sum && grep -aoh '\"RepoTags\":[^]]*]' made/?.tar"
+    _write_workflow(project, _use("build", given), {"run": look})
+    done = run_act(project, actions=actions, variables={}, environment={"DOCKER_HOST": engine.url})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["before", "file"]
+    with tarfile.open(tmp_path / "files.tar") as archive:
+        assert archive.getnames() == ["file"]
+    names = [f'"RepoTags":["docker.io/library/{name}:1"]' for name in "ab"]
+    assert [done.stdout.count(name) for name in names] == [1, 1]
+    given["outputs"] = outputs[-1]
+    _write_workflow(
+        project, _use("build", given), {"run": "grep -ao 'layer.v1.tar+zstd' made/layout/blobs/sha256/*"}
+    )
+    done = run_act(project, actions=actions, variables={}, environment={"DOCKER_HOST": engine.url})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(":layer.v1.tar+zstd") == 1
+
+
 def test_credentials(project: Path, actions: Path, closed: Registry) -> None:
     """Of variables, and of `docker login`."""
     given = {"push": "true", "tags": "${{ vars.HOST }}/team/app:1", "extra-args": "--insecure"}
