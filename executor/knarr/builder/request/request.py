@@ -10,6 +10,7 @@ from knarr.builder.request.credentials import BuildSecrets
 from knarr.builder.request.exports import Export
 from knarr.builder.request.git_program import GitProgram
 from knarr.builder.request.output_files import OutputFile
+from knarr.builder.request.run_settings import RunSettings
 from knarr.builder.request.snapshot_rules import SnapshotRules
 from knarr.images.form import ImageForm
 from knarr.images.image import Layer
@@ -92,6 +93,9 @@ class BuildRequest:
     snapshots: SnapshotRules = field(default_factory=SnapshotRules)
     cache: CacheSettings | None = None
     """None builds every step."""
+    run: RunSettings = field(default_factory=RunSettings)
+    fresh_stages: frozenset[str] = frozenset()
+    """Names, in lower case, of stages whose steps are not looked up in the cache."""
     kept: tuple[Path, ...] = ()
     """Files and directories that a build in place must leave alone for a reason not said here."""
 

@@ -24,6 +24,7 @@ from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.refused import REFUSED
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.results import ResultFlags
+from knarr.cli.flags.run import RunFlags
 from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
 from knarr.cli.values.arguments import parse_build_args, parse_context_source, parse_targets, with_epoch
@@ -33,6 +34,7 @@ from knarr.cli.values.environment import find_git, named_files, this_platform, w
 from knarr.cli.values.grammar import parse_pair
 from knarr.cli.values.outputs import read_outputs, report_old_flags, target_platform
 from knarr.cli.values.registries import open_client
+from knarr.cli.values.run_settings import read_run_settings
 from knarr.cli.values.secrets import read_credentials
 from knarr.cli.values.work_directory import open_work_directory
 from knarr.errors import UsageError
@@ -48,6 +50,7 @@ GROUPS = (
     RegistryFlags,
     CacheFlags,
     IsolationFlags,
+    RunFlags,
     MountFlags,
     SnapshotFlags,
     UpkeepFlags,
@@ -70,6 +73,7 @@ class BuildFlags:
     registries: RegistryFlags
     caching: CacheFlags
     isolation: IsolationFlags
+    run: RunFlags
     mounts: MountFlags
     snapshots: SnapshotFlags
     upkeep: UpkeepFlags
@@ -154,6 +158,11 @@ def _request(
         single_snapshot=flags.snapshots.single_snapshot.on,
         snapshots=snapshot_rules(flags.snapshots),
         cache=read_cache(flags.caching, outputs, Path.cwd()),
+        run=read_run_settings(flags.run),
+        fresh_stages=frozenset(
+            name.strip().lower() for text in flags.caching.no_cache_filter for name in text.split(",")
+        )
+        - {""},
         mount_cache_dir=_path(flags.mounts.mount_cache_dir),
         git=find_git(environment, credentials.agents.get("default")),
         kept=(*named_files(environment), *([Path(flags.log.report).absolute()] if flags.log.report else [])),
