@@ -151,6 +151,7 @@ def test_flags_of_an_input(inputs: dict[str, str], flags: list[str]) -> None:
     arguments = build_call(Inputs(given), {}, print).arguments
     assert [flag for flag in arguments if flag not in others] == flags
     assert [flag for flag in arguments if flag in others] == others
+    assert build_flags(arguments[1:])  # the executor has them
 
 
 @pytest.mark.parametrize(

@@ -378,6 +378,39 @@ def test_outputs_of_all_kinds_with_docker(
     assert done.stdout.count(":layer.v1.tar+zstd") == 1
 
 
+@pytest.mark.docker
+@pytest.mark.root
+def test_an_old_local_cache_and_a_new_one_with_docker(
+    project: Path, actions: Path, engine: Engine, base_registry: Registry, tmp_path: Path
+) -> None:
+    """The pair of directories that workflows have for actions/cache: what was used is all in the new one."""
+    (project / "Dockerfile").write_text("FROM busybox AS made\nRUN cat /proc/sys/kernel/random/uuid >/made\n")
+    old, new, last = (tmp_path / name for name in ("old", "new", "last"))
+    given = {
+        "runner": "docker",
+        "executor-image": IMAGE,
+        "extra-args": f"--registry-map=docker.io={base_registry.host}\n--insecure-pull",
+    }
+    steps = [
+        {"cache-from": f"type=local,src={old}", "cache-to": f"type=local,dest={old},mode=max"},
+        {"cache-from": f"type=local,src={old}", "cache-to": f"type=local,dest={new},mode=max"},
+        {"cache-from": f"type=local,src={new}", "no-cache-filters": "Made"},
+        {"cache-from": f"type=local,src={new}", "cache-to": f"type=local,dest={last}"},
+    ]
+    used = [{**_use("build", {**given, **each}), "id": f"s{number}"} for number, each in enumerate(steps)]
+    digests = " ".join(f"${{{{ steps.s{number}.outputs.digest }}}}" for number in range(len(steps)))
+    environment = {"DOCKER_HOST": engine.url, "SOURCE_DATE_EPOCH": "1"}
+    _write_workflow(project, *used, {"run": f"echo digests: {digests}"})
+    done = run_act(project, actions=actions, variables={}, environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "| digests: " in line)
+    first, second, third, fourth = line.partition("digests: ")[2].split()
+    assert first == second == fourth != third
+    keys = [{path.name for path in place.iterdir() if len(path.name) == 64} for place in (old, new, last)]
+    assert keys[0]
+    assert keys[0] == keys[1] == keys[2]
+
+
 def test_credentials(project: Path, actions: Path, closed: Registry) -> None:
     """Of variables, and of `docker login`."""
     given = {"push": "true", "tags": "${{ vars.HOST }}/team/app:1", "extra-args": "--insecure"}
