@@ -1,61 +1,73 @@
 """Where the image goes: the inputs `push`, `load` and `outputs` to flags."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from knarr_action.errors import ActionError
 from knarr_action.inputs import Inputs
+from knarr_action.names import with_lower_case
+from knarr_action.records import read_record, write_record
 
-_KINDS = "type=registry, type=image, type=docker,dest=FILE and type=oci,tar=false,dest=DIRECTORY"
+_TO_REGISTRIES = ("image", "registry")
+_ARTIFACTS = ("oci", "tar")
+"""Without a place of their own they go to standard output."""
 
 
 @dataclass(frozen=True)
 class Exports:
-    """What is done with the image; paths as the user wrote them, empty where there is none."""
+    """What is done with the image: flags of `knarr build`, and records of archives that Docker loads."""
 
-    push: bool
-    load: bool
-    tar_path: str = ""
-    layout_path: str = ""
+    flags: Sequence[str]
+    loaded: Sequence[Mapping[str, str]] = ()
+    """Each lacks its `dest`."""
 
     @classmethod
     def of(cls, inputs: Inputs) -> "Exports":
-        """What the inputs ask for. Raises ActionError."""
-        push = inputs.is_true("push")
-        paths = {"docker": "", "oci": ""}
-        for record in _records(inputs):
-            kind = record.get("type", "")
-            if kind in paths and _is_usable(record):
-                paths[kind] = record["dest"]
-            elif kind == "registry" or (kind == "image" and _is_usable(record)):
-                push = push or kind == "registry" or record.get("push", "false") == "true"
-            else:
-                raise ActionError(f"outputs: knarr has no {_shown(record)}", hint=f"there are {_KINDS}")
-        return cls(push, inputs.is_true("load"), paths["docker"], paths["oci"])
+        """What the inputs ask for, put together as buildx does. Raises ActionError.
 
-    def flags(self) -> Iterator[str]:
-        """Flags of `knarr build`, but for those of `load`."""
-        if not self.push:
-            yield "--no-push=true"
-        if self.tar_path:
-            yield f"--tar-path={self.tar_path}"
-        if self.layout_path:
-            yield f"--oci-layout-path={self.layout_path}"
-
-
-def _records(inputs: Inputs) -> Iterator[Mapping[str, str]]:
-    for line in inputs.lines("outputs"):
-        if "=" not in line:
-            raise ActionError(f"outputs: knarr has no {line!r}", hint=f"there are {_KINDS}")
-    yield from inputs.records("outputs")
+        Kinds and attributes that knarr lacks are for knarr to refuse.
+        """
+        records = [_read(value) for value in inputs.list("outputs")]
+        to_registries = [record for record in records if record.get("type") in _TO_REGISTRIES]
+        is_pushed = inputs.is_true("push")
+        if is_pushed:
+            for record in to_registries:
+                record["push"] = "true"
+        if len(to_registries) == 1 and set(to_registries[0]) <= {"type", "push"}:
+            (only,) = to_registries
+            records.remove(only)
+            is_pushed = only.get("push", str(only["type"] == "registry").lower()) == "true"
+        elif to_registries:
+            is_pushed = True  # or as they say
+        loaded = [record for record in records if record.get("type") == "docker" and not record.get("dest")]
+        kinds = [record.get("type") for record in records]
+        written = [
+            output_flag(record, is_only=kinds.count(record.get("type")) == 1)
+            for record in records
+            if record not in loaded
+        ]
+        if inputs.is_true("load") and not loaded:
+            loaded = [{"type": "docker"}]
+        return cls([*([] if is_pushed else ["--no-push=true"]), *written], loaded)
 
 
-def _is_usable(record: Mapping[str, str]) -> bool:
-    kind = record["type"]
-    if kind == "image":
-        return record.get("push-by-digest", "false") != "true"
-    return bool(record.get("dest")) and (kind == "docker" or record.get("tar", "true") == "false")
+def output_flag(record: Mapping[str, str], *, is_only: bool) -> str:
+    """The old flag for the only one of its kind, where it says as much: executors of before have it, too."""
+    if is_only and record.keys() == {"type", "dest"} and record["type"] == "docker":
+        return f"--tar-path={record['dest']}"
+    if is_only and record == {"type": "oci", "tar": "false", "dest": record.get("dest")}:
+        return f"--oci-layout-path={record['dest']}"
+    return f"--output={write_record(record)}"
 
 
-def _shown(record: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in record.items())
+def _read(value: str) -> dict[str, str]:
+    if "=" not in value:  # buildx's short forms, `DIRECTORY` and `-`
+        record = {"type": "tar" if value == "-" else "local", "dest": value}
+    else:
+        record = dict(read_record("outputs", value))
+    kind, place = record.get("type"), record.get("dest", "")
+    if place == "-" or (kind in _ARTIFACTS and not place):
+        raise ActionError(f"outputs: {value} goes to the log", hint=f"type={kind},dest=FILE")
+    if "name" in record:
+        record["name"] = ",".join(with_lower_case(name.strip()) for name in record["name"].split(","))
+    return record

@@ -1,15 +1,20 @@
 """The inputs of a step, as an action's variables hand them over."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from knarr_action.errors import ActionError
+from knarr_action.lists import read_list
 
 PREFIX = "KNARR_INPUT_"
 """A composite action gets its inputs from nowhere but the `env` of its steps."""
 
 _BOOLEANS = {"": False, "false": False, "true": True}
+_AT_COMMAS = frozenset("add-hosts allow images no-cache-filters platforms secret-envs ssh tags".split())
+"""Lists that docker/build-push-action splits at commas as well; `images` is our own."""
+_OF_CSV = frozenset(["outputs"])
+"""Lists whose quotes are for the reader of each value."""
+_UNSTRIPPED = frozenset(["secrets"])
 
 
 @dataclass(frozen=True)
@@ -41,38 +46,27 @@ class Inputs:
         except KeyError:
             raise ActionError(f"the input {name} is {text!r}", hint="it takes true or false") from None
 
-    def lines(self, name: str) -> Sequence[str]:
-        """One value a line; empty lines are none."""
-        return [line.strip() for line in self.texts.get(name, "").splitlines() if line.strip()]
-
-    def items(self, name: str) -> Sequence[str]:
-        """Values at commas or on lines of their own."""
-        return [item.strip() for line in self.lines(name) for item in line.split(",") if item.strip()]
-
-    def records(self, name: str) -> Sequence[Mapping[str, str]]:
-        """Lines of `key=value,key=value`, quoted as CSV has it; keys in lower case. Raises ActionError."""
-        return [dict(_pair(name, field) for field in row) for row in _rows(name, self.lines(name))]
+    def list(self, name: str) -> Sequence[str]:
+        """The values of a list. Raises ActionError."""
+        return read_list(
+            name,
+            self.texts.get(name, "") if name in _UNSTRIPPED else self.text(name),
+            at_commas=name in _AT_COMMAS,
+            quotes=name not in _OF_CSV,
+            strips=name not in _UNSTRIPPED,
+        )
 
     def pairs(self, name: str) -> Sequence[tuple[str, str]]:
-        """`ID=VALUE` a line; a value in double quotes may go on over lines. Raises ActionError."""
-        text = self.texts.get(name, "")
-        if '"' not in text:
-            return [_pair(name, line, keep_case=True) for line in self.lines(name)]
-        rows = _rows(name, text.splitlines(keepends=True))
-        return [_pair(name, ",".join(row), keep_case=True) for row in rows if any(row)]
+        """A list of `NAME=VALUE`; the value may be empty. Raises ActionError."""
+        return [_pair(name, value) for value in self.list(name)]
 
 
-def _rows(name: str, lines: Sequence[str]) -> Sequence[Sequence[str]]:
-    try:
-        return list(csv.reader(lines, strict=True))
-    except csv.Error as error:
-        raise ActionError(f"the input {name} can't be read: {error}", hint="look at its quotes") from error
-
-
-def _pair(name: str, field: str, *, keep_case: bool = False) -> tuple[str, str]:
-    key, equals, value = field.partition("=")
+def _pair(name: str, text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        # Not the field itself: it may be part of a secret.
-        raise ActionError(f"the input {name} has an entry without a name", hint="write name=value")
-    key = key.strip()
-    return (key if keep_case else key.lower()), value
+        # Not the text itself: it may be part of a secret.
+        raise ActionError(
+            f"the input {name} has an entry without a name",
+            hint='write name=value; a value that has several lines: "name=value", in double quotes',
+        )
+    return key.strip(), value

@@ -1,10 +1,10 @@
 """The inputs about the layer cache, buildx's and our own, to flags."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from knarr_action.inputs import Inputs
-
-Warn = Callable[[str], None]
+from knarr_action.records import read_fields, read_record
+from knarr_action.workflow import Warn
 
 
 def cache_flags(inputs: Inputs, warn: Warn) -> Sequence[str]:
@@ -17,23 +17,30 @@ def cache_flags(inputs: Inputs, warn: Warn) -> Sequence[str]:
     ttl = [f"--cache-ttl={inputs.text('cache-ttl')}"]
     if inputs.is_true("cache") or inputs.text("cache-repo"):
         return ["--cache=true", f"--cache-repo={inputs.text('cache-repo')}", *ttl]
-    sources = list(_places("cache-from", inputs, warn))
-    targets = list(_places("cache-to", inputs, warn))
+    sources = list(dict.fromkeys(_places("cache-from", "src", inputs, warn)))
+    targets = list(dict.fromkeys(_places("cache-to", "dest", inputs, warn)))
     if not sources and not targets:
         return []
     chosen = (targets or sources)[0]
-    for other in dict.fromkeys(each for each in (*sources, *targets) if each != chosen):
-        warn(f"knarr uses one cache, {chosen}; {other} is left out")
-    return ["--cache=true", f"--cache-repo={chosen}", *ttl, *([] if targets else ["--no-push-cache=true"])]
+    for other in targets[1:]:
+        warn(f"knarr keeps layers in one cache, {chosen}; {other} is left out")
+    return [
+        "--cache=true",
+        f"--cache-repo={chosen}",
+        *(f"--cache-from={source}" for source in sources if source != chosen),
+        *ttl,
+        *([] if targets else ["--no-push-cache=true"]),
+    ]
 
 
-def _places(name: str, inputs: Inputs, warn: Warn) -> Iterator[str]:
-    for line in inputs.lines(name):
-        if "=" not in line:  # buildx's short form: a reference alone
-            yield _repository(line)
-    detailed = {name: "\n".join(line for line in inputs.lines(name) if "=" in line)}
-    for record in Inputs(detailed).records(name):
-        place = _place(record)
+def _places(name: str, key: str, inputs: Inputs, warn: Warn) -> Iterator[str]:
+    """The caches of a list; `key` is what it calls a local one's directory."""
+    for value in inputs.list(name):
+        if "=" not in value:  # buildx's short form: references alone
+            yield from map(_repository, filter(None, read_fields(name, value)))
+            continue
+        record = read_record(name, value)
+        place = _place(record, key)
         if place:
             yield place
         else:
@@ -43,12 +50,11 @@ def _places(name: str, inputs: Inputs, warn: Warn) -> Iterator[str]:
             )
 
 
-def _place(record: Mapping[str, str]) -> str:
+def _place(record: Mapping[str, str], key: str) -> str:
     kind = record.get("type", "registry")
     if kind == "registry" and record.get("ref"):
         return _repository(record["ref"])
-    directory = record.get("dest") or record.get("src")
-    return f"oci:{directory}" if kind == "local" and directory else ""
+    return f"oci:{record[key]}" if kind == "local" and record.get(key) else ""
 
 
 def _repository(reference: str) -> str:

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         environment = dict(os.environ)
         inputs = Inputs.of(environment)
-        return run(_call(arguments, inputs, environment), inputs, environment)
+        return run(_call(arguments, inputs, environment), inputs, environment, warn)
     except ActionError as error:
         fail(str(error), error.hint)
         return _USAGE_STATUS

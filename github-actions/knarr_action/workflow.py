@@ -1,6 +1,9 @@
 """Workflow commands: lines that GitHub makes notes at the run of."""
 
 import sys
+from collections.abc import Callable
+
+Warn = Callable[[str], None]
 
 
 def warn(message: str) -> None:

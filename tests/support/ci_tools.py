@@ -125,11 +125,20 @@ def _git_environment() -> dict[str, str]:
 
 def npm_program(package: str, name: str) -> Path:
     """A program of a package `NAME@VERSION`, installed into the tests' cache at first."""
+    return _installed(package, Path(".bin", name))
+
+
+def npm_package(package: str) -> Path:
+    """The directory of a package without programs, installed there too."""
+    return _installed(package, Path(package.rpartition("@")[0]))
+
+
+def _installed(package: str, path: Path) -> Path:
     directory = cache_directory() / package.replace("/", "-")
-    program = directory / "node_modules/.bin" / name
+    modules = directory / "node_modules"
     directory.mkdir(parents=True, exist_ok=True)
-    with made_once(program.parent.parent):
-        if not program.exists():
+    with made_once(modules):
+        if not (modules / path).exists():
             npm = _NODE.parent / "lib/node_modules/npm/bin/npm-cli.js"
             command = [str(NODE), str(npm), "install", "--no-audit", "--no-fund", package]
             environment = {**os.environ, "PATH": f"{_NODE}:{os.environ['PATH']}"}
@@ -140,4 +149,4 @@ def npm_program(package: str, name: str) -> Path:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-    return program
+    return modules / path

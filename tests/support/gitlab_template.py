@@ -56,8 +56,9 @@ def check_schema(pipeline: Mapping[str, Any]) -> None:
 
 
 def environment_of(job_: Mapping[str, Any]) -> dict[str, str]:
-    """The job's variables as its shell sees them."""
-    return {name: _text(value) for name, value in job_["variables"].items()}
+    """The job's variables as its shell sees them; nothing is expanded, whether GitLab would or not."""
+    variables = job_["variables"].items()
+    return {name: _text(value["value"] if isinstance(value, dict) else value) for name, value in variables}
 
 
 def script_of(job_: Mapping[str, Any]) -> str:

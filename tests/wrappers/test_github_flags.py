@@ -8,7 +8,6 @@ import yaml
 from knarr_action.errors import ActionError
 from knarr_action.flags import build_call, index_call
 from knarr_action.inputs import Inputs
-from knarr_action.runner import engine_arguments
 
 from support.flag_values import build_flags
 
@@ -48,11 +47,15 @@ CASES: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"platforms": "linux/arm64"}, {"custom_platform": "linux/arm64"}),
     ({"build-args": "A=1,2\n  B=x y\nC"}, {"build_arg": ("A=1,2", "B=x y", "C")}),
     ({"build-contexts": "a=b"}, {"build_context": ("a=b",)}),
-    ({"labels": "a=b, c\nd=e"}, {"label": ("a=b, c", "d=e")}),
+    ({"labels": "a=b, c\nd=e\nf"}, {"label": ("a=b, c", "d=e", "f=")}),
+    ({"labels": '"t=one, two\nthree"'}, {"label": ("t=one, two\nthree",)}),
+    ({"build-args": '"A=one\n""two"""\nB={"c":1,"d":2}'}, {"build_arg": ('A=one\n"two"', 'B={"c":1,"d":2}')}),
     ({"annotations": "a=b"}, {"annotation": ("a=b",)}),
-    ({"secret-envs": "a=B"}, {"secret": ("id=a,env=B",)}),
-    ({"secret-files": "a=./b"}, {"secret": ("id=a,src=./b",)}),
-    ({"ssh": "default"}, {"ssh": ("default",)}),
+    ({"secret-envs": "a=B,c=D"}, {"secret": ("id=a,env=B", "id=c,env=D")}),
+    ({"secret-files": f"a={__file__}"}, {"secret": (f"id=a,src={__file__}",)}),
+    ({"ssh": "default,a=/b"}, {"ssh": ("default", "a=/b")}),
+    ({"provenance": "false", "sbom": "false", "attests": "type=sbom,disabled=true"}, {}),
+    ({"allow": "network.host", "call": "build", "builder": "b", "pull": "true", "github-token": "t"}, {}),
     ({"cache": "true", "tags": "r/a"}, {"cache": True, "destination": ("r/a",)}),
     ({"cache-repo": "r.example/a/c"}, CACHE),
     ({"cache-repo": "r.example/a/c", "cache-ttl": "1h"}, {**CACHE, "cache_ttl": "1h"}),
@@ -63,12 +66,74 @@ CASES: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"cache": "true", "no-cache": "true"}, {}),
     ({"extra-args": "--ignore-path=/a b\n--insecure"}, {"ignore_path": ("/a b",), "insecure": True}),
 ]
-ELSEWHERE = frozenset("secrets load ca-file runner network docker-options executor-image".split())
+GIVEN: list[tuple[dict[str, str], list[str]]] = [
+    (
+        {"add-hosts": "a:1.2.3.4,b:::1\nc=5.6.7.8"},
+        ["--add-host=a:1.2.3.4", "--add-host=b:::1", "--add-host=c=5.6.7.8"],
+    ),
+    ({"network": "none"}, ["--network=none"]),
+    ({"no-cache-filters": "one,two"}, ["--no-cache-filter=one", "--no-cache-filter=two"]),
+    (
+        {"shm-size": "1g", "ulimit": "nofile=1:2\nnproc=3"},
+        ["--ulimit=nofile=1:2", "--ulimit=nproc=3", "--shm-size=1g"],
+    ),
+    ({"outputs": "type=local,dest=a"}, ["--no-push=true", "--output=type=local,dest=a"]),
+    ({"outputs": "a"}, ["--no-push=true", "--output=type=local,dest=a"]),
+    ({"outputs": "type=oci,dest=a.tar"}, ["--no-push=true", "--output=type=oci,dest=a.tar"]),
+    (
+        {"outputs": "type=docker,dest=a\ntype=docker,dest=b"},
+        ["--no-push=true", "--output=type=docker,dest=a", "--output=type=docker,dest=b"],
+    ),
+    (
+        {"outputs": 'type=image,"name=R.example/A:X,r.example/b",push-by-digest=true,push=true'},
+        ['--output=type=image,"name=r.example/a:X,r.example/b",push-by-digest=true,push=true'],
+    ),
+    (
+        {"outputs": "Type=image,push-by-digest=true", "push": "true"},
+        ["--output=type=image,push-by-digest=true,push=true"],
+    ),
+    ({"outputs": "type=image,push=false,x=y"}, ["--output=type=image,push=false,x=y"]),
+    ({"outputs": "type=image"}, ["--no-push=true"]),
+    (
+        {"annotations": "manifest:a=b\nmanifest[linux/amd64]:a=c\nindex:a=b\nindex:d=e:f"},
+        [
+            "--annotation=manifest,index:a=b",
+            "--annotation=manifest[linux/amd64]:a=c",
+            "--annotation=index:d=e:f",
+        ],
+    ),
+    (
+        {"cache-from": "type=local,src=a", "cache-to": "type=local,dest=b,mode=max"},
+        ["--cache=true", "--cache-repo=oci:b", "--cache-from=oci:a", "--cache-ttl="],
+    ),
+    (
+        {"cache-from": "r.example/a:1,r.example/b\nr.example/a:2"},
+        [
+            "--cache=true",
+            "--cache-repo=r.example/a",
+            "--cache-from=r.example/b",
+            "--cache-ttl=",
+            "--no-push-cache=true",
+        ],
+    ),
+]
+"""Inputs whose flags are looked at as they are."""
+ELSEWHERE = frozenset("secrets load ca-file runner docker-options executor-image cgroup-parent".split())
 """Inputs about the place where the executor runs, or that have a test of their own."""
 
 
 def test_no_input_is_left_out() -> None:
-    assert {name for inputs, _ in CASES for name in inputs} | ELSEWHERE == set(_defaults("build"))
+    assert {name for inputs, _ in [*CASES, *GIVEN] for name in inputs} | ELSEWHERE == set(_defaults("build"))
+
+
+def test_no_input_of_docker_is_unknown() -> None:
+    """GitHub only warns of inputs that an action does not declare, and hands none of them over."""
+    of_docker = (  # docker/build-push-action 7
+        "add-hosts allow annotations attests build-args build-contexts builder cache-from cache-to call "
+        "cgroup-parent context file github-token labels load network no-cache no-cache-filters outputs "
+        "platforms provenance pull push sbom secret-envs secret-files secrets shm-size ssh tags target ulimit"
+    )
+    assert set(of_docker.split()) <= set(_defaults("build"))
 
 
 @pytest.mark.parametrize(("inputs", "expected"), CASES)
@@ -78,10 +143,42 @@ def test_input_gets_to_the_build(inputs: dict[str, str], expected: dict[str, Any
     assert warnings == []
 
 
+@pytest.mark.parametrize(("inputs", "flags"), GIVEN)
+def test_flags_of_an_input(inputs: dict[str, str], flags: list[str]) -> None:
+    pushed = {**_defaults("build"), "push": "true"}
+    others = build_call(Inputs(pushed), {}, print).arguments
+    given = {**(_defaults("build") if "outputs" in inputs else pushed), **inputs}
+    arguments = build_call(Inputs(given), {}, print).arguments
+    assert [flag for flag in arguments if flag not in others] == flags
+    assert [flag for flag in arguments if flag in others] == others
+    assert build_flags(arguments[1:])  # the executor has them
+
+
+@pytest.mark.parametrize(
+    ("inputs", "loaded"),
+    [
+        ({"load": "true"}, [{"type": "docker"}]),
+        ({"outputs": "type=docker"}, [{"type": "docker"}]),
+        ({"outputs": "type=docker,name=A:1", "load": "true"}, [{"type": "docker", "name": "a:1"}]),
+        ({"outputs": "type=docker,dest=a", "load": "true"}, [{"type": "docker"}]),
+    ],
+)
+def test_what_docker_loads(inputs: dict[str, str], loaded: list[dict[str, str]]) -> None:
+    assert build_call(Inputs({**_defaults("build"), **inputs}), {}, print).loaded == loaded
+
+
 def test_values_of_secrets_are_in_no_argument() -> None:
     flags, _, variables = _flags({"secrets": 'a=x=1,2\n"b=one\ntwo ""2"""\n'})
     assert flags["secret"] == ("id=a,env=KNARR_SECRET_0", "id=b,env=KNARR_SECRET_1")
     assert variables == {"KNARR_SECRET_0": "x=1,2", "KNARR_SECRET_1": 'one\ntwo "2"'}
+
+
+def test_secrets_that_docker_leaves_out_are_warnings() -> None:
+    given = {"secrets": "a=\nb=1\nb=2", "secret-envs": "b=X,c=Y", "secret-files": "d=/of nobody"}
+    flags, warnings, variables = _flags(given)
+    assert flags["secret"] == ("id=b,env=KNARR_SECRET_1", "id=c,env=Y")
+    assert variables == {"KNARR_SECRET_0": "1", "KNARR_SECRET_1": "2"}
+    assert ["the value of a is empty" in warnings[0], "/of nobody isn't there" in warnings[1]] == [True, True]
 
 
 def test_a_cache_that_knarr_lacks_is_a_warning() -> None:
@@ -90,10 +187,10 @@ def test_a_cache_that_knarr_lacks_is_a_warning() -> None:
     assert "no cache of type=gha" in warning
 
 
-def test_a_second_cache_is_a_warning() -> None:
-    flags, warnings, _ = _flags({"cache-from": "r.example/a/c\nr.example/d"})
-    assert flags == {**BASIS, **CACHE, "no_push_cache": True}
-    assert warnings == ["knarr uses one cache, r.example/a/c; r.example/d is left out"]
+def test_a_second_cache_to_write_is_a_warning() -> None:
+    flags, warnings, _ = _flags({"cache-to": "r.example/a/c\nr.example/d"})
+    assert flags == {**BASIS, **CACHE}
+    assert warnings == ["knarr keeps layers in one cache, r.example/a/c; r.example/d is left out"]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +200,17 @@ def test_a_second_cache_is_a_warning() -> None:
         ({"platforms": "linux/amd64,linux/arm64"}, "names 2 platforms"),
         ({"context": "https://github.com/a/b.git"}, "is no directory"),
         ({"context": "{{defaultContext}}:sub"}, "is no directory"),
-        ({"outputs": "type=local,dest=a"}, "knarr has no type=local,dest=a"),
-        ({"outputs": "type=image,push-by-digest=true"}, "knarr has no type=image"),
-        ({"outputs": "type=oci,dest=a.tar"}, "knarr has no type=oci,dest=a.tar"),
+        ({"outputs": "-"}, "outputs: - goes to the log"),
+        ({"outputs": "type=oci"}, "outputs: type=oci goes to the log"),
+        ({"outputs": "type=docker,dest=-"}, "outputs: type=docker,dest=- goes to the log"),
+        ({"outputs": "type=oci,x"}, "outputs: there is no key=value in 'x'"),
+        ({"network": "bridge"}, "the input network: knarr has no bridge"),
+        ({"provenance": "mode=max"}, "the input provenance: knarr has no mode=max"),
+        ({"sbom": "true"}, "the input sbom: knarr has no true"),
+        ({"attests": "type=sbom"}, "the input attests: knarr has no type=sbom"),
+        ({"call": "check"}, "the input call: knarr has no check"),
+        ({"cgroup-parent": "a"}, "the input cgroup-parent: knarr has no a"),
+        ({"allow": "device=a"}, "the input allow: knarr has no device=a"),
         ({"secrets": "s3cret"}, "the input secrets has an entry without a name"),
     ],
 )
@@ -116,10 +221,10 @@ def test_input_that_cannot_be_used(inputs: dict[str, str], message: str) -> None
     assert "s3cret" not in str(caught.value)
 
 
-def test_proxies_are_build_arguments() -> None:
+def test_proxies_are_build_arguments_before_those_of_the_user() -> None:
     environment = {"HTTPS_PROXY": "http://proxy:1", "no_proxy": "a", "HTTP_PROXY": ""}
-    call = build_call(Inputs(_defaults("build")), environment, print)
-    assert build_flags(call.arguments[1:])["build_arg"] == ("HTTPS_PROXY", "no_proxy")
+    call = build_call(Inputs({**_defaults("build"), "build-args": "no_proxy=b"}), environment, print)
+    assert build_flags(call.arguments[1:])["build_arg"] == ("HTTPS_PROXY", "no_proxy", "no_proxy=b")
 
 
 def test_index() -> None:
@@ -141,43 +246,3 @@ def test_index() -> None:
     ]
     with pytest.raises(ActionError, match="the input images is empty"):
         index_call(Inputs(_defaults("index")))
-
-
-def test_what_docker_is_started_with(tmp_path: Path) -> None:
-    given = {
-        "network": "bridge",
-        "docker-options": "--add-host=a:1\n--label=text=a b",
-        "executor-image": "r.example/knarr:1@sha256:0",
-        "ca-file": "company.pem",
-        "secret-envs": "npm=TOKEN",
-        "build-args": "FROM_ENV",
-        "extra-args": "--digest-file=made/digest",
-    }
-    inputs = Inputs({**_defaults("build"), **given})
-    environment = {
-        "GITHUB_WORKSPACE": str(tmp_path),
-        "GITHUB_OUTPUT": "/temp/output",
-        "TOKEN": "s3cret",
-        "FROM_ENV": "value",
-        "UNRELATED": "other",
-        "SSL_CERT_DIR": "/certificates",
-    }
-    call = build_call(inputs, environment, print)
-    arguments = list(engine_arguments(call, inputs, environment, tmp_path / "scratch"))
-    options, image = arguments[: arguments.index("r.example/knarr:1@sha256:0")], "r.example/knarr:1@sha256:0"
-    assert options[:2] == ["run", "--rm"]
-    assert set(options[2:]) == {
-        "--network=bridge",
-        f"--workdir={tmp_path}",
-        f"--volume={tmp_path}:{tmp_path}:ro",
-        f"--volume={tmp_path}/made:{tmp_path}/made:rw",
-        f"--volume={tmp_path}/scratch:{tmp_path}/scratch:ro",
-        "--volume=/temp/output:/temp/output:rw",
-        *(
-            f"--env={name}"
-            for name in ("FROM_ENV", "GITHUB_OUTPUT", "GITHUB_WORKSPACE", "SSL_CERT_DIR", "TOKEN")
-        ),
-        "--add-host=a:1",
-        "--label=text=a b",
-    }
-    assert arguments[len(options) :] == [image, *call.arguments]

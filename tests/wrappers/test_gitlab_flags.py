@@ -34,6 +34,12 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"build-args": 'A=1 2\n\nB="x";*\nC'},
         {"build_arg": ("A=1 2", 'B="x";*', "C")},
     ),
+    (
+        {"build-args": '"A=one\n  ""two"", $(touch pwned)\n"\n# C=3'},
+        {"build_arg": ('A=one\n  "two", $(touch pwned)',)},
+    ),
+    ({"tags": "r.example/a:1, r.example/b:2"}, {"destination": ("r.example/a:1", "r.example/b:2")}),
+    ({"secrets": 'id=a,"src=b, c"'}, {"secret": ('id=a,"src=b, c"',)}),
     ({"build-contexts": "a=b\nc=docker-image://d"}, {"build_context": ("a=b", "c=docker-image://d")}),
     ({"secrets": "id=a,env=B\nid=c,src=d e"}, {"secret": ("id=a,env=B", "id=c,src=d e")}),
     ({"labels": "a=b c\nd=e"}, {"label": ("a=b c", "d=e")}),
@@ -56,8 +62,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
 ]
 ELSEWHERE = frozenset(
-    "name stage promote-stage executor-image standard-labels multi-platform matrix rules promote "
-    "promote-tags promote-rules warm warm-images warm-rules".split()
+    "name stage promote-stage executor-image standard-labels multi-platform push-by-digest matrix rules "
+    "promote promote-tags promote-rules warm warm-images warm-rules".split()
 )
 """Inputs that say which jobs there are, or that have a test of their own."""
 
@@ -72,6 +78,115 @@ def test_input_gets_to_the_build(tmp_path: Path, inputs: dict[str, Any], expecte
     wanted = {name: value for name, value in {**BASIS, **expected}.items() if value is not None}
     assert _build(tmp_path, inputs) == wanted
     assert not (tmp_path / "pwned").exists()
+
+
+VARIABLES = {
+    "LINES": 'one\ntwo, "three"\n#four',
+    "ODD": "a  b'*`touch pwned`$(touch pwned)$HOME \\n",
+    "EMPTY": "",
+    "_1": "underscored",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("A=$LINES", f"A={VARIABLES['LINES']}"),
+        ("A=${LINES}.", f"A={VARIABLES['LINES']}."),
+        ('"A=$LINES\n"', f"A={VARIABLES['LINES']}"),
+        ("A=$ODD", f"A={VARIABLES['ODD']}"),
+        ("A=x$ODD,$ODD", f"A=x{VARIABLES['ODD']},{VARIABLES['ODD']}"),
+        ("A=$EMPTY$NOSUCH.", "A=."),
+        ("A=$_1$_1x", "A=underscored"),
+        ("A=$$LINES$$", "A=$LINES$"),
+        ("A=100%, $ and %d %_1%", "A=100%, $ and %d underscored"),
+        ("$LINES=A", f"{VARIABLES['LINES']}=A"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "field"), [("build-args", "build_arg"), ("labels", "label"), ("annotations", "annotation")]
+)
+def test_variables_are_expanded_in_values(
+    tmp_path: Path, text: str, value: str, name: str, field: str
+) -> None:
+    """As GitLab's runner expands them (os.Expand in its `JobVariables.ExpandValue`), but after the split."""
+    assert _build(tmp_path, {name: f"X=1\n{text}\nY=2"}, VARIABLES)[field] == ("X=1", value, "Y=2")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_variables_of_every_other_list(tmp_path: Path) -> None:
+    flags = _build(
+        tmp_path,
+        {
+            "tags": "$HOST/a:$TAG,$HOST/b",
+            "secrets": "id=a,env=$NAME",
+            "build-contexts": "a=$PLACE",
+            "extra-args": "--ignore-path=$PLACE\n$EMPTY",
+            "registry-args": "--registry-map=docker.io=$HOST",
+        },
+        {"HOST": "r.example:5", "TAG": "v1", "NAME": "A", "PLACE": "/a b", "EMPTY": ""},
+    )
+    assert flags == {
+        **BASIS,
+        "destination": ("r.example:5/a:v1", "r.example:5/b"),
+        "secret": ("id=a,env=A",),
+        "build_context": ("a=/a b",),
+        "ignore_path": ("/a b",),
+        "registry_map": ("docker.io=r.example:5",),
+    }
+
+
+def test_quote_that_is_never_closed(tmp_path: Path) -> None:
+    done = run_script(tmp_path, "knarr-build", {**PLAIN, "labels": 'a=b\n"c'}, {"PATH": os.environ["PATH"]})
+    assert done.returncode == 1
+    assert done.stderr == "error: the input labels has a quote that is never closed; hint: double it\n"
+
+
+ANNOTATIONS = (
+    "a=b c\nmanifest:d=e\nindex:f=g\nmanifest,index:h=i\nindex-descriptor:j=k\nmanifest[linux/amd64]:l=m"
+)
+
+
+def test_annotations_of_a_leg(tmp_path: Path) -> None:
+    inputs = {**PLAIN, "annotations": ANNOTATIONS, "multi-platform": True}
+    arguments, _ = recorded(tmp_path, "knarr-platform", inputs, {"PLATFORM": "linux/arm64"})
+    assert [each for each in arguments if each.startswith("--annotation=")] == [
+        "--annotation=a=b c",
+        "--annotation=manifest:d=e",
+        "--annotation=manifest,index:h=i",
+        "--annotation=manifest[linux/amd64]:l=m",
+    ]
+
+
+def test_annotations_of_an_index(tmp_path: Path) -> None:
+    (tmp_path / "knarr-knarr").mkdir()
+    (tmp_path / "knarr-knarr/a.ref").write_text("r.example/a@sha256:1")
+    arguments, _ = recorded(tmp_path, "knarr-index", {"tags": "r.example/a", "annotations": ANNOTATIONS})
+    assert [each for each in arguments if each.startswith("--annotation=")] == [
+        "--annotation=a=b c",
+        "--annotation=index:f=g",
+        "--annotation=manifest,index:h=i",
+        "--annotation=index-descriptor:j=k",
+    ]
+
+
+def test_push_by_digest(tmp_path: Path) -> None:
+    inputs = {**PLAIN, "tags": "r.example:5/app:1\nr.example/other", "push-by-digest": True}
+    arguments, _ = recorded(tmp_path, "knarr-build", inputs)
+    names = [each for each in arguments if each.startswith(("--destination", "--push-by"))]
+    assert names == ["--destination=r.example:5/app", "--destination=r.example/other", "--push-by-digest"]
+
+
+def test_leg_that_is_pushed_by_digest(tmp_path: Path) -> None:
+    inputs = {
+        **PLAIN,
+        "tags": "r.example:5/app:1\nr.example/other",
+        "push-by-digest": True,
+        "multi-platform": True,
+    }
+    arguments, _ = recorded(tmp_path, "knarr-platform", inputs, {"PLATFORM": "linux/arm64"})
+    names = [each for each in arguments if each.startswith(("--destination", "--push-by"))]
+    assert names == ["--destination=r.example:5/app", "--push-by-digest"]
 
 
 def test_standard_labels_come_before_those_of_the_inputs(tmp_path: Path) -> None:

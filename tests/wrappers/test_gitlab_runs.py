@@ -110,6 +110,33 @@ def test_a_pipeline(project: Path, registry: Registry) -> None:
         assert config["architecture"] == architecture
 
 
+def test_variables_whose_values_would_split_a_list(project: Path, registry: Registry) -> None:
+    """They get to the build whole."""
+    lines = "one\ntwo, \"three\" 'four'\n\n  *.pem $(id) `id`\n# five"
+    (project / "Dockerfile").write_text("FROM scratch\nARG A\nARG B\nLABEL a=$A b=$B\nCOPY file /\n")
+    _write_pipeline(
+        project,
+        {
+            "tags": f"{registry.host}/team/lines:$NAME,{registry.host}/team/lines:other",
+            "build-args": "A=$LINES\n# a comment\nB=$$LINES",
+            "labels": 'plain=${LINES}\n"quoted=$NAME,\n""$NAME"""',
+            "annotations": "note=$LINES",
+            "registry-args": f"--insecure-registry={registry.host}",
+        },
+        variables={"LINES": lines, "NAME": "v1"},
+    )
+    done = run_gitlab(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    labels = _config(registry, "team/lines", "v1")["config"]["Labels"]
+    assert {name: labels[name] for name in ("a", "b", "plain", "quoted")} == {
+        "a": lines,
+        "b": "$LINES",
+        "plain": lines,
+        "quoted": 'v1,\n"v1"',
+    }
+    assert _document(registry, "team/lines", "other", MANIFEST)["annotations"]["note"] == lines
+
+
 @pytest.mark.root
 def test_warming(project: Path, registry: Registry, tmp_path: Path) -> None:
     """A build takes its base's layers from there when the registry has them no more."""

@@ -1,0 +1,1 @@
+"""The executor in a container that Docker or podman starts: its mounts, its variables, its credentials."""
