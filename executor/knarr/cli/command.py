@@ -18,7 +18,9 @@ Handler = Callable[..., int]
 _LISTS_HELP = f"""\
 Several values in a row: --destinations A B {LIST_END}, and so --annotations, --build-args, --build-contexts,
 --extra-tags, --labels, --result-files, --secrets and those of registries. An empty value is as if the
-flag were not there.
+flag were not there. For wrappers whose lists hold other people's values: --lists=N as the first argument
+says how many {LIST_END} are the wrapper's own, --extra-args where flags of others begin; one more of either
+is refused.
 """
 
 

@@ -14,6 +14,7 @@ from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.results import ResultFlags
 from knarr.cli.values.destinations import parse_destinations
+from knarr.cli.values.environment import read_environment
 from knarr.cli.values.grammar import parse_pair
 from knarr.cli.values.outputs import read_output_files
 from knarr.cli.values.registries import open_client
@@ -33,7 +34,7 @@ def run_index(arguments: Sequence[str]) -> int:
 def _index(flags: IndexFlags, results: ResultFlags, registries: RegistryFlags, log: LogFlags) -> int:
     """Make an image index of images that are in registries, then push it."""
     request = _request(flags)
-    environment = dict(os.environ)
+    environment = read_environment(os.environ)
     files = tuple(read_output_files(results, environment, Path.cwd()))
     check_output_files(files)
     with (
