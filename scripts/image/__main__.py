@@ -22,6 +22,7 @@ from scripts.image.sizes import write_size_table
 from scripts.image.tree import lay_out
 
 from knarr.builder.build import build_image
+from knarr.builder.request.exports import Export, ExportKind
 from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.cli.flags.logging import LogFlags
 from knarr.oci.reference import Reference
@@ -90,11 +91,13 @@ def _build(
     stage: str, names: Sequence[str], context: Path, archive: Path, architecture: Architecture
 ) -> None:
     created = os.environ.get("SOURCE_DATE_EPOCH")
+    references = tuple(Reference.parse(name) for name in names)
+    export = Export("--tar-path", ExportKind.DOCKER_ARCHIVE, archive, references)
     with tempfile.TemporaryDirectory(prefix="knarr-build-") as work, Client() as client:
         request = BuildRequest(
             context=context,
             dockerfile=_DOCKERFILE,
-            outputs=Outputs(tuple(Reference.parse(name) for name in names), push=False, tar_path=archive),
+            outputs=Outputs(push=False, exports=(export,)),
             work_dir=Path(work),
             created_s=int(created) if created else int(time.time()),
             platform=architecture.platform,

@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from knarr.builder.cache.decisions import Decisions, decide, decide_soundly
+from knarr.builder.outputs.file_system import FileSystem
 from knarr.builder.outputs.output import check_outputs, write_outputs
 from knarr.builder.plan.plan import Plan
 from knarr.builder.plan.resolve import resolve
@@ -17,6 +19,7 @@ from knarr.builder.run.executor import execute
 from knarr.builder.run.tools import Tools, open_tools
 from knarr.builder.sources.context import read_source
 from knarr.images.image import FinishedImage, Image
+from knarr.images.packed import packed
 from knarr.oci.digest import Digest
 from knarr.progress import BuiltLayer, ImageBuilt, Reporter, Silent
 from knarr.registry.client import Client
@@ -40,10 +43,10 @@ class Build:
 
     def decide(self, plan: Plan) -> Decisions:
         """What the cache has of it; the cached layers that are sure to be read are pulled and checked."""
-        cache, can_run = self.tools.cache, self.tools.backend.abilities.can_run
-        if cache is None:
+        own, can_run = self.tools.cache, self.tools.backend.abilities.can_run
+        if own is None:
             return decide(plan, None)
-        return decide_soundly(plan, cache.steps, cache.layers, self.request.outputs, can_run=can_run)
+        return decide_soundly(plan, own.steps, own.layers, self.request.outputs, can_run=can_run)
 
     def describe(self, plan: Plan, decisions: Decisions) -> list[str]:
         """The plan with the decisions as lines of text."""
@@ -59,13 +62,20 @@ class Build:
         Outputs that come before one that fails are written then.
         """
         tools, outputs = self.tools, self.request.outputs
+        made = packed(made, outputs.form, tools.blobs)
         image = FinishedImage.of(made, tools.blobs.open_packed, outputs.form)
         tools.reporter.report(_built(image))
         tools.backend.close()  # before outputs are written to what may be the container's own directories
         if outputs.need_all_layers:
             tools.blobs.ensure(made.layers)
-        write_outputs(outputs, image, tools.pusher, tools.client)
+        write_outputs(outputs, image, cache(partial(self._files, made)), tools.pusher, tools.client)
         return image.descriptor.digest
+
+    def _files(self, made: Image) -> FileSystem:
+        tools = self.tools
+        return FileSystem.open(
+            made.layers, tools.blobs, tools.work_dir / "files", mtime_s=self.source.epoch_s
+        )
 
 
 @contextmanager

@@ -176,6 +176,18 @@ def _leave_namespaces(spec: "WireSpec") -> None:
     os.umask(0)
 
 
+def _set_limits(spec: "WireSpec") -> None:
+    if not spec["limits"]:
+        return
+    import resource  # before the root is entered: an image must not say what this is
+
+    for number, soft, hard in spec["limits"]:
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except ValueError:
+            raise OSError(errno.EPERM, "a hard limit can't be raised here") from None
+
+
 def _leave_keyring(_: "WireSpec") -> None:
     sc.join_new_session_keyring()
 
@@ -223,7 +235,7 @@ def _mount_sys(spec: "WireSpec") -> None:
 
 def _mount_dev(spec: "WireSpec") -> None:
     root = _in_root(spec)
-    mounts.mount_dev(root)
+    mounts.mount_dev(root, spec["shm_bytes"])
     os.close(root)
 
 
@@ -255,6 +267,7 @@ def _enter_root(spec: "WireSpec") -> None:
 _SETUP: "tuple[tuple[str, Callable[[WireSpec], None]], ...]" = (
     ("enter new namespaces", _leave_namespaces),
     ("set up the loopback device", _raise_loopback),
+    ("set the limits of --ulimit", _set_limits),
     ("mount the root", _mount_root),
     ("mount resolv.conf or hosts", _mount_resolver_files),
     ("mount /proc", _mount_proc),
@@ -267,4 +280,5 @@ _SETUP: "tuple[tuple[str, Callable[[WireSpec], None]], ...]" = (
 
 _SETUP_IN_PLACE: "tuple[tuple[str, Callable[[WireSpec], None]], ...]" = (
     ("leave the session keyring", _leave_keyring),
+    ("set the limits of --ulimit", _set_limits),
 )

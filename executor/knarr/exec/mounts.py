@@ -85,7 +85,7 @@ def mount_sys(root: int) -> None:
     os.close(target)
 
 
-def mount_dev(root: int) -> None:
+def mount_dev(root: int, shm_bytes: int) -> None:
     """Mount a small /dev: the standard devices bound from outside, pts, shm, mqueue."""
     target = _open_mountpoint(root, "dev")
     if target is None:
@@ -102,7 +102,7 @@ def mount_dev(root: int) -> None:
     for name, link in _DEV_LINKS.items():
         os.symlink(link, name, dir_fd=dev)
     _mount_pts(f"{descriptor_path(dev)}/pts")
-    sc.mount("shm", f"{descriptor_path(dev)}/shm", "tmpfs", _SAFE, "mode=1777,size=65536k")
+    sc.mount("shm", f"{descriptor_path(dev)}/shm", "tmpfs", _SAFE, f"mode=1777,size={shm_bytes}")
     try:
         sc.mount("mqueue", f"{descriptor_path(dev)}/mqueue", "mqueue", _SAFE)
     except OSError as error:

@@ -4,11 +4,33 @@ import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Literal, TypedDict
 
 Network = Literal["default", "host", "none"]
 
+DEFAULT_SHM_BYTES = 64 * 1024 * 1024
 DEFAULT_HOSTNAME = "buildkitsandbox"
+LIMITS: Mapping[str, int] = MappingProxyType(
+    {
+        "cpu": 0,
+        "fsize": 1,
+        "data": 2,
+        "stack": 3,
+        "core": 4,
+        "rss": 5,
+        "nproc": 6,
+        "nofile": 7,
+        "memlock": 8,
+        "locks": 10,
+        "sigpending": 11,
+        "msgqueue": 12,
+        "nice": 13,
+        "rtprio": 14,
+        "rttime": 15,
+    }
+)
+"""Numbers of the kernel's limits (setrlimit(2)) by docker's names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,8 @@ class WireSpec(TypedDict):
     single_id: bool
     pid_namespace: bool
     in_place: bool
+    shm_bytes: int
+    limits: tuple[tuple[int, int, int], ...]
     parent_pid: int
 
 
@@ -83,6 +107,9 @@ class RunSpec:
     single_id: bool = False
     pid_namespace: bool = True
     in_place: bool = False
+    shm_bytes: int | None = None
+    limits: tuple[tuple[str, int, int], ...] = ()
+    """Names of LIMITS, with soft and hard limit; -1 is unlimited."""
 
     def to_wire(self, *, parent_pid: int) -> bytes:
         """The spec for `knarr.exec.init`, run by the same interpreter.
@@ -105,6 +132,8 @@ class RunSpec:
             single_id=self.single_id,
             pid_namespace=self.pid_namespace,
             in_place=self.in_place,
+            shm_bytes=self.shm_bytes or DEFAULT_SHM_BYTES,
+            limits=tuple((LIMITS[name], soft, hard) for name, soft, hard in self.limits),
             parent_pid=parent_pid,
         )
         return marshal.dumps(dict(wire))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from knarr.errors import UsageError
-from knarr.layers.compression import CompressionSettings
+from knarr.layers.compression import MEDIA_TYPE_OF_COMPRESSION, CompressionSettings
 from knarr.oci import media_types
 
 
@@ -54,6 +54,15 @@ class ImageForm:
     """Of the layers that this build makes."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Of the manifest."""
+    descriptor_annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of what names the manifest: an entry of an index.json."""
+    is_forced: bool = False
+    """Whether layers of the base image are packed anew that have another compression."""
+
+    def is_packed(self, media_type: str) -> bool:
+        """Whether a layer of this type has the compression that is asked for, or may keep its own."""
+        oci = media_types.OCI_FORM_OF_LAYER.get(media_type, media_type)
+        return not self.is_forced or oci == MEDIA_TYPE_OF_COMPRESSION[self.compression.compression]
 
     @property
     def manifest_type(self) -> str:

@@ -85,7 +85,9 @@ class FinishedImage:
             tuple(_in_form(layer.descriptor, form) for layer in image.layers),
             form.annotations,
         )
-        return cls.assemble(manifest, config, image.layers, open_layer, image.config.platform)
+        made = cls.assemble(manifest, config, image.layers, open_layer, image.config.platform)
+        descriptor = dataclasses.replace(made.descriptor, annotations=dict(form.descriptor_annotations))
+        return dataclasses.replace(made, descriptor=descriptor)
 
     @classmethod
     def assemble(

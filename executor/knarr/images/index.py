@@ -27,6 +27,8 @@ class IndexRequest:
     annotations: Mapping[str, str]
     prefer_index: bool = True
     """Make an index of one name too, instead of giving what it stands for the names of the destinations."""
+    entry_annotations: tuple[tuple[Platform | None, str, str], ...] = ()
+    """Key and value in the entries of a platform, or of every image."""
 
 
 def push_index(client: Client, request: IndexRequest) -> Descriptor:
@@ -42,7 +44,7 @@ def push_index(client: Client, request: IndexRequest) -> Descriptor:
     if len(found) == 1 and not request.prefer_index:
         data, media_type = found[0].top.data, found[0].top.descriptor.media_type
     else:
-        index = _index(members, request.annotations)
+        index = _index(members, request)
         data, media_type = index.to_bytes(), index.media_type
     repositories = tuple(dict.fromkeys(Reference(to.registry, to.repository) for to in request.destinations))
     with Pusher(client, repositories) as pusher:
@@ -75,15 +77,24 @@ def join(members: Iterable[Member]) -> tuple[Member, ...]:
     return tuple(by_digest.values())
 
 
-def _index(members: Sequence[Member], annotations: Mapping[str, str]) -> Index:
+def _index(members: Sequence[Member], request: IndexRequest) -> Index:
     """Docker's kind of index where every image is Docker's, which has no annotations; else OCI's."""
     types = {member.descriptor.media_type for member in members}
-    is_docker = types == {media_types.DOCKER_MANIFEST} and not annotations
+    is_docker = types == {media_types.DOCKER_MANIFEST} and not request.annotations
     return Index(
-        media_types.DOCKER_INDEX if is_docker else media_types.OCI_INDEX,
-        tuple(member.descriptor for member in members),
-        annotations,
+        media_types.DOCKER_INDEX if is_docker and not request.entry_annotations else media_types.OCI_INDEX,
+        tuple(_entry(member, request) for member in members),
+        request.annotations,
     )
+
+
+def _entry(member: Member, request: IndexRequest) -> Descriptor:
+    own = {
+        key: text
+        for platform, key, text in request.entry_annotations
+        if member.is_image and platform in (None, member.descriptor.platform)
+    }
+    return replace(member.descriptor, annotations={**member.descriptor.annotations, **own})
 
 
 def _image_of(member: Member, client: Client) -> FinishedImage:

@@ -270,7 +270,7 @@ def tags_of(names: Sequence[Reference]) -> list[str]:
 
 def named(descriptor: Descriptor, name: str) -> Descriptor:
     """A manifest as index.json names it: with the whole name for containerd, with the tag for others."""
-    annotations = {_CONTAINERD_NAME: name, _REF_NAME: name.rpartition(":")[2]}
+    annotations = {**descriptor.annotations, _CONTAINERD_NAME: name, _REF_NAME: name.rpartition(":")[2]}
     return Descriptor(
         descriptor.media_type, descriptor.digest, descriptor.size_bytes, annotations, descriptor.platform
     )

@@ -59,8 +59,8 @@ class Pusher:
     def put(self, image: FinishedImage, names: Sequence[Reference]) -> None:
         """Upload what is missing of an image, then give it its names, in their order.
 
-        A name is a tag, or the digest of the image. Raises RegistryError; a tag that was not reached by then
-        is as it was.
+        A name is a tag, or the digest of the image; a repository alone gets the image by digest, no tag.
+        Raises RegistryError; a tag that was not reached by then is as it was.
         """
         repositories = tuple(dict.fromkeys(map(_repository_of, names)))
         for repository in repositories:
@@ -68,8 +68,10 @@ class Pusher:
         for repository in repositories:
             self._attempt(repository, partial(self._upload, repository, image))
         media_type = image.manifest.media_type
-        for name in names:
-            self._announce(name)
+        for given in names:
+            is_whole = given.tag is not None or given.digest is not None
+            name = given if is_whole else given.with_digest(image.descriptor.digest)
+            self._announce(name, always=not is_whole)
             self._attempt(name, lambda _, name=name: self._put_manifest(name, image, media_type))  # type: ignore[misc]
 
     def put_index(self, data: bytes, media_type: str, names: Iterable[Reference]) -> None:
@@ -87,8 +89,8 @@ class Pusher:
             self._uploaders[repository] = uploader
         return self._uploaders[repository]
 
-    def _announce(self, name: Reference) -> None:
-        if name.tag is not None:
+    def _announce(self, name: Reference, *, always: bool = False) -> None:
+        if always or name.tag is not None:
             self._client.reporter.report(Pushing(str(name)))
 
     def _attempt(self, destination: Reference, act: Callable[[int], object]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from knarr.builder.build import build_image, dry_run, open_build
+from knarr.builder.request.exports import Export, ExportKind
 from knarr.builder.request.request import BuildRequest, Outputs
 from knarr.errors import ContextError, IsolationError, OutputError, RegistryError
 from knarr.linux import syscalls as sc
@@ -58,7 +59,12 @@ def out(workshop: Workshop) -> Path:
 
 
 def request(workshop: Workshop, out: Path, dockerfile: str = LINES, **changes: Any) -> BuildRequest:
-    outputs = Outputs(oci_layout_path=out / "layout", tar_path=out / "tar")
+    outputs = Outputs(
+        exports=(
+            Export("--oci-layout-path", ExportKind.OCI_LAYOUT, out / "layout"),
+            Export("--tar-path", ExportKind.DOCKER_ARCHIVE, out / "tar"),
+        )
+    )
     return workshop.request(dockerfile, **{"outputs": outputs, "isolation": "none", **changes})
 
 

@@ -14,13 +14,14 @@ from typing import Self
 
 from knarr.builder.cache.background import Background
 from knarr.builder.cache.entry import CacheEntry
-from knarr.builder.cache.stores import CacheStore, LayoutStore, RepositoryStore
+from knarr.builder.cache.stores import CacheStore, JoinedStore, LayoutStore, RepositoryStore
 from knarr.builder.cache.writer import CacheWriter
 from knarr.builder.request.cache_settings import CacheSettings
 from knarr.errors import AuthError, CorruptError, KnarrError
 from knarr.images.blobs import Blobs
 from knarr.images.image import OpenLayer
 from knarr.oci.platform import Platform
+from knarr.oci.reference import Reference
 from knarr.progress import Note, Reporter
 from knarr.registry.client import Client
 
@@ -101,7 +102,11 @@ class LayerCache:
             return Verdict(None, self._distrusted[key])
         except KnarrError as error:
             return self._given_up(error.message, writes=isinstance(error, AuthError))
-        return self._judged(key, entry, below)
+        verdict = self._judged(key, entry, below)
+        is_borrowed = isinstance(self._backend, JoinedStore) and self._backend.take_borrowed(key)
+        if verdict.entry is not None and is_borrowed:
+            self.keep(verdict.entry)
+        return verdict
 
     def distrust(self, key: str, why: str) -> None:
         """Use the entry of a key no more: it is not what it claims to be."""
@@ -168,14 +173,18 @@ def open_cache(
 ) -> Iterator[LayerCache]:
     """The cache of a build; leaving the block waits for what is still being kept."""
     with ExitStack() as exits:
-        backend: CacheStore
-        if isinstance(settings.place, Path):
-            backend = LayoutStore(settings.place, blobs, platform)
-        else:
+
+        def opened(place: Reference | Path) -> CacheStore:
+            if isinstance(place, Path):
+                return LayoutStore(place, blobs, platform)
             patient = exits.enter_context(client.for_cache(patient=True))
             hasty = exits.enter_context(client.for_cache(patient=False))
-            blobs.reach(settings.place, patient)
-            backend = RepositoryStore(patient, hasty, settings.place, platform)
+            blobs.reach(place, patient)
+            return RepositoryStore(patient, hasty, place, platform)
+
+        backend = opened(settings.place)
+        if settings.further:
+            backend = JoinedStore(backend, [opened(place) for place in settings.further], client.reporter)
         cache = LayerCache(
             backend,
             client.reporter,

@@ -40,7 +40,7 @@ class StepCache:
         if before.key is None or inputs is None:
             return CacheState(None, before.state)
         key = step_key(before.key, inputs)
-        if self._rules.cover(is_run=step.is_run):
+        if self._rules.cover(is_run=step.is_run) and not step.is_fresh:
             self._cache.ask([key])
         return CacheState(key, before.state, before.is_repeatable and self._is_repeatable(step))
 
@@ -58,6 +58,8 @@ class StepCache:
         if not self._rules.cover(is_run=step.is_run):
             flag = "--cache-run-layers" if step.is_run else "--cache-copy-layers"
             return StepVerdict(None, f"not asked for ({flag})", inputs, key, is_repeatable)
+        if step.is_fresh:
+            return StepVerdict(None, "not looked up (--no-cache-filter)", inputs, key, is_repeatable)
         verdict = self._cache.verdict(key, below=before.state)
         entry = verdict.entry if verdict.entry is not None and verdict.entry.layer is not None else None
         return StepVerdict(entry, verdict.reason, inputs, key, is_repeatable)
@@ -68,4 +70,4 @@ class StepCache:
             self._cache.keep(CacheEntry(layer, verdict.key, before.state, self._created_s))
 
     def _is_repeatable(self, step: LayerStep) -> bool:
-        return self._rules.run_layers or not step.is_run
+        return not step.is_fresh and (self._rules.run_layers or not step.is_run)

@@ -1,13 +1,14 @@
 """Where cache entries are kept: a repository of a registry, a directory of OCI layouts."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from knarr.builder.cache.entry import CacheEntry
-from knarr.errors import ContextError, CorruptError, OutputError
+from knarr.errors import ContextError, CorruptError, KnarrError, OutputError
 from knarr.images.blobs import Blobs
 from knarr.images.image import FinishedImage, OpenLayer
 from knarr.images.layout import OciLayout
@@ -15,6 +16,7 @@ from knarr.images.layout_directory import LayoutDirectory
 from knarr.oci.manifest import Manifest, parse_manifest
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
+from knarr.progress import Note, Reporter
 from knarr.registry.client import Client
 from knarr.registry.http.failures import NotFoundError
 from knarr.registry.transfer.pull import check_blob
@@ -140,6 +142,45 @@ class LayoutStore:
         except OSError as error:
             raise CorruptError(f"can't read {layout.root}: {error.strerror}") from error
         return entry
+
+
+class JoinedStore:
+    """A store with others that are looked up after it; what they have is kept in the first on demand."""
+
+    def __init__(self, first: CacheStore, others: Sequence[CacheStore], reporter: Reporter) -> None:
+        self._first = first
+        self._others = tuple(others)
+        self._reporter = reporter
+        self._borrowed: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """The first one's."""
+        return self._first.name
+
+    def find(self, key: str) -> CacheEntry | None:
+        """See CacheStore. One of the others that can't be read has nothing, and is told of."""
+        found = self._first.find(key)
+        for other in self._others:
+            if found is not None:
+                break
+            try:
+                found = other.find(key)
+            except KnarrError as error:
+                self._reporter.report(Note(f"--cache-from {other.name}: {error.message}", "warning"))
+            if found is not None:
+                self._borrowed.add(key)
+        return found
+
+    def keep(self, entry: CacheEntry, open_layer: OpenLayer) -> None:
+        """See CacheStore."""
+        self._first.keep(entry, open_layer)
+
+    def take_borrowed(self, key: str) -> bool:
+        """Whether the first lacks an entry that another had; true once for a key."""
+        is_borrowed = key in self._borrowed
+        self._borrowed.discard(key)
+        return is_borrowed
 
 
 def _image_of(entry: CacheEntry, platform: Platform, open_layer: OpenLayer) -> FinishedImage:

@@ -1,6 +1,7 @@
 """From a request and its Dockerfile to the plan of the build."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from knarr.builder.plan.checks import BuildChecks
@@ -72,10 +73,10 @@ def resolve(request: BuildRequest, source: DockerfileSource, images: ImageLookup
     created_s = request.created_s if source.epoch_s is None else source.epoch_s
     source_images = _source_images(dockerfile, needed, request.platform, images)
     around = Surroundings(
-        dockerfile, request.build_args, names, images.context_names, source_images, created_s
+        dockerfile, request.build_args, names, images.context_names, source_images, created_s, request.run
     )
     return Plan(
-        _plan_stages(needed, starts, around, request.platform),
+        _plan_stages(needed, starts, around, request),
         tuple(target.index for target in targets),
         source_images,
         request.labels,
@@ -165,7 +166,7 @@ def _plan_stages(
     needed: Iterable[PlannedStage],
     starts: Mapping[int, Image | None],
     around: Surroundings,
-    platform: Platform,
+    request: BuildRequest,
 ) -> dict[int, StagePlan]:
     plans: dict[int, StagePlan] = {}
     scopes: dict[int, Scope] = {}
@@ -175,13 +176,14 @@ def _plan_stages(
         if parent is not None:
             base, config, scope = plans[parent].base, plans[parent].config, scopes[parent].inherited()
         else:
-            base = starts[index] or Image(ImageConfig.scratch(platform))
+            base = starts[index] or Image(ImageConfig.scratch(request.platform))
             config = base.config
             scope = Scope.from_image(f"{name}={value}" for name, value in config.env.items())
         config = config.with_env(scope.image_env).with_run(OnBuild=None)
         state = StageState(index, config, scope, around)
+        is_fresh = (planned.stage.name or "").lower() in request.fresh_stages
         steps = tuple(
-            _plan_step(state, number, instruction)
+            _plan_step(state, number, instruction, is_fresh=is_fresh)
             for number, instruction in enumerate(planned.instructions, start=1)
         )
         name = planned.stage.name or f"stage-{index}"
@@ -190,7 +192,9 @@ def _plan_stages(
     return plans
 
 
-def _plan_step(state: StageState, number: int, instruction: Instruction) -> Step:
+def _plan_step(state: StageState, number: int, instruction: Instruction, *, is_fresh: bool) -> Step:
     with located(instruction):
         layer = apply_instruction(state, instruction)
+    if layer is not None and is_fresh:
+        layer = replace(layer, is_fresh=True)
     return Step(state.index, number, instruction, state.config, layer)

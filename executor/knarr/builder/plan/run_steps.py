@@ -29,6 +29,8 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
     word = partial(expand_word, env=state.scope.expansion_env(), escape=state.around.escape)
     mounts = tuple(parse_mount(flag, word) for flag in run.mounts)
     origins = {mount: _origin(state, mount) for mount in mounts if _shows_files(mount)}
+    settings = state.around.run
+    network = settings.network if run.network == "default" else _NETWORKS[run.network]
     user, working_dir = state.config.user, state.config.working_dir
     variables = sorted(state.scope.variables.items())
     inputs = (
@@ -40,7 +42,8 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
         *(text for pair in variables for text in pair),
         user,
         working_dir,
-        run.network,
+        network,
+        *settings.key_parts,
         *(part for mount in mounts for part in _mount_inputs(state, mount, origins)),
     )
     args = [(key, value) for key, value in state.scope.history_args() if key.upper() not in PROXY_ARGS]
@@ -51,10 +54,11 @@ def plan_run_step(state: StageState, run: Run) -> RunStep:
         state.scope.run_env(state.around.build_args),
         user,
         working_dir,
-        _NETWORKS[run.network],
+        network,
         mounts,
         origins,
         has_agent_variable=_AGENT_VARIABLE in state.scope.variables,
+        settings=settings,
     )
 
 

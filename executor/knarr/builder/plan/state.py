@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from knarr.builder.plan.plan import timestamp
 from knarr.builder.plan.steps import FilesInput, Origin
+from knarr.builder.request.run_settings import RunSettings
 from knarr.dockerfile.language.history import HISTORY_COMMENT
 from knarr.dockerfile.language.instructions import Instruction
 from knarr.dockerfile.language.parser import Dockerfile
@@ -32,6 +33,7 @@ class Surroundings:
     images: Mapping[FromReference, Image]
     """What COPY and mounts name, where that is an image."""
     created_s: int
+    run: RunSettings = field(default_factory=RunSettings)
 
     @property
     def escape(self) -> str:

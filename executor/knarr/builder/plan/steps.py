@@ -1,9 +1,10 @@
 """The steps of a stage as values: what each does to the image config, what its layer is made of."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from knarr.builder.request.run_settings import RunSettings
 from knarr.dockerfile.language.add_sources import AddSource
 from knarr.dockerfile.language.instructions import Instruction
 from knarr.dockerfile.language.mount import Mount
@@ -57,6 +58,7 @@ class CopyStep:
     origin: Origin
     request: CopyRequest
     chown: str | None
+    is_fresh: bool = False
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -74,6 +76,7 @@ class AddStep:
     request: CopyRequest
     chown: str | None
     unpacks_downloads: bool
+    is_fresh: bool = False
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -96,6 +99,7 @@ class WorkdirStep:
     user: str
     created_ns: int
     """The time of what is made, nanoseconds since 1970."""
+    is_fresh: bool = False
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -119,6 +123,8 @@ class RunStep:
     """Of the mounts that show files of somewhere else."""
     has_agent_variable: bool
     """Whether ARG or ENV sets SSH_AUTH_SOCK."""
+    settings: RunSettings = field(default_factory=RunSettings)
+    is_fresh: bool = False
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -127,8 +133,10 @@ class RunStep:
 
 
 LayerStep = CopyStep | AddStep | WorkdirStep | RunStep
-"""A step that makes a layer. `is_run` says which flag its cache listens to: `--cache-run-layers` (RUN and
-WORKDIR) or `--cache-copy-layers`."""
+"""A step that makes a layer; one that `is_fresh` is not looked up in the cache (`--no-cache-filter`).
+
+`is_run` says which flag its cache listens to: `--cache-run-layers` (RUN, WORKDIR) or `--cache-copy-layers`.
+"""
 
 
 @dataclass(frozen=True, slots=True)

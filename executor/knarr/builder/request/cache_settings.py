@@ -32,9 +32,11 @@ class CacheSettings:
     """False only looks up."""
     base_directory: Path | None = None
     """Where a warmer has put base images, if it has."""
+    further: tuple[Reference | Path, ...] = ()
+    """Places that are looked up after `place`, and never written to."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """What of it lies on this machine."""
-        places = (self.place, self.base_directory)
+        places = (self.place, self.base_directory, *self.further)
         return tuple(place for place in places if isinstance(place, Path))

@@ -7,12 +7,13 @@ from pathlib import Path
 from knarr.builder.request.cache_settings import CacheSettings
 from knarr.builder.request.contexts import ContextKey, ImageContext, NamedContext
 from knarr.builder.request.credentials import BuildSecrets
+from knarr.builder.request.exports import Export
 from knarr.builder.request.git_program import GitProgram
 from knarr.builder.request.output_files import OutputFile
+from knarr.builder.request.run_settings import RunSettings
 from knarr.builder.request.snapshot_rules import SnapshotRules
 from knarr.images.form import ImageForm
 from knarr.images.image import Layer
-from knarr.linux.whole_files import STDOUT, descriptor_of
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference
 
@@ -22,10 +23,10 @@ class Outputs:
     """Where the image goes; paths are absolute."""
 
     destinations: tuple[Reference, ...] = ()
-    """Each with a tag. Pushed to in order, and only if `push`; they name the image in a tarball too."""
+    """Each with a tag, or without one to be pushed to by digest. Pushed to in order, and only if `push`."""
     push: bool = True
-    tar_path: Path | None = None
-    oci_layout_path: Path | None = None
+    exports: tuple[Export, ...] = ()
+    """Files and directories of this machine, written in order."""
     files: tuple[OutputFile, ...] = ()
     """What the build tells the pipeline around it, written after all else has succeeded."""
     form: ImageForm = field(default_factory=ImageForm)
@@ -38,14 +39,12 @@ class Outputs:
     @property
     def need_all_layers(self) -> bool:
         """Whether every layer's bytes must be here, those of the base image as well."""
-        return self.tar_path is not None or self.oci_layout_path is not None
+        return bool(self.exports)
 
     @property
     def use_stdout(self) -> bool:
         """Whether one goes to the process's own standard output, which must have nothing else then."""
-        return any(file.is_stdout for file in self.files) or (
-            self.tar_path is not None and descriptor_of(self.tar_path) == STDOUT
-        )
+        return any(file.is_stdout for file in self.files) or any(each.is_stdout for each in self.exports)
 
     def read(self, layer: Layer) -> bool:
         """Whether a layer's bytes are needed here, and no registry has it beside where it goes."""
@@ -94,6 +93,9 @@ class BuildRequest:
     snapshots: SnapshotRules = field(default_factory=SnapshotRules)
     cache: CacheSettings | None = None
     """None builds every step."""
+    run: RunSettings = field(default_factory=RunSettings)
+    fresh_stages: frozenset[str] = frozenset()
+    """Names, in lower case, of stages whose steps are not looked up in the cache."""
     kept: tuple[Path, ...] = ()
     """Files and directories that a build in place must leave alone for a reason not said here."""
 
@@ -109,5 +111,5 @@ class BuildRequest:
     def output_paths(self) -> tuple[Path, ...]:
         """Where the build writes at its end: what is there before is not the image's."""
         files = (file.path for file in self.outputs.files)
-        outputs = (self.outputs.tar_path, self.outputs.oci_layout_path, *files)
-        return tuple(path for path in outputs if path is not None)
+        exports = (export.path for export in self.outputs.exports)
+        return tuple(path for path in (*exports, *files) if path is not None)

@@ -15,7 +15,10 @@ _KANIKO_HUB = "index.docker.io"
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """A manifest or index with the names that it was given, each with a tag; `pushed` says if it is there."""
+    """A manifest or index with the names that it was given; `pushed` says if it is there.
+
+    A name without a tag is a repository that has it by digest alone.
+    """
 
     descriptor: Descriptor
     names: tuple[Reference, ...]
@@ -45,16 +48,14 @@ def names_with_digest(result: BuildResult) -> str:
 
 def tagged_names_with_digest(result: BuildResult) -> str:
     """The same with the tag before the digest."""
-    return _lines(f"{_kaniko_name(name)}:{name.tag}@{result.digest}" for name in result.names)
+    return _lines(f"{_tagged(name)}@{result.digest}" for name in result.names)
 
 
 def cloud_build_images(result: BuildResult) -> str | None:
     """Google Cloud Build's `images` file: a JSON object a line for each name that was pushed."""
     if not result.pushed:
         return None
-    entries = (
-        {"name": f"{_kaniko_name(name)}:{name.tag}", "digest": str(result.digest)} for name in result.names
-    )
+    entries = ({"name": _tagged(name), "digest": str(result.digest)} for name in result.names)
     return _lines(_compact(entry) for entry in entries)
 
 
@@ -64,7 +65,7 @@ def metadata(result: BuildResult) -> str:
 
 
 def image_url(result: BuildResult) -> str:
-    """The first name that was pushed, with its tag."""
+    """The first name that was pushed, with its tag where it has one."""
     return str(result.names[0]) if result.pushed else ""
 
 
@@ -105,7 +106,7 @@ def dotenv(result: BuildResult) -> str:
         variables |= {
             "IMAGE_URL": str(first),
             "IMAGE_NAME": first.name,
-            "IMAGE_TAG": first.tag or "",
+            **({"IMAGE_TAG": first.tag} if first.tag else {}),
             "IMAGE_REF": str(first.with_digest(result.digest)),
         }
     return _lines(f"{name}={value}" for name, value in variables.items())
@@ -186,6 +187,10 @@ def _github_value(name: str, value: str) -> str:
 def _kaniko_name(name: Reference) -> str:
     registry = _KANIKO_HUB if name.registry == DOCKER_HUB else name.registry
     return f"{registry}/{name.repository}"
+
+
+def _tagged(name: Reference) -> str:
+    return f"{_kaniko_name(name)}:{name.tag}" if name.tag else _kaniko_name(name)
 
 
 def _compact(value: object) -> str:

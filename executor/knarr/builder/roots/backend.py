@@ -34,6 +34,10 @@ class StepCommand:
     user: UserSpec
     network: Network = "default"
     mounts: tuple[RootMount, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+    """Names with their addresses, beside those of the machine."""
+    shm_bytes: int | None = None
+    limits: tuple[tuple[str, int, int], ...] = ()
 
 
 class DirectoryRoot(Protocol):

@@ -25,6 +25,8 @@ def run_spec(root: Path, command: StepCommand) -> RunSpec:
         # The primary group is among them, as containerd has it since CVE-2022-36109.
         groups=tuple(dict.fromkeys((command.user.gid, *command.user.supplementary_gids))),
         network=command.network,
+        shm_bytes=command.shm_bytes,
+        limits=command.limits,
     )
 
 

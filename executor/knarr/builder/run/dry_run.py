@@ -33,6 +33,5 @@ def _judgement(decisions: Decisions, step: Step) -> str:
 def _output_lines(outputs: Outputs) -> Iterator[str]:
     if outputs.pushed_to:
         yield f"PUSH [{' '.join(str(each) for each in outputs.pushed_to)}]"
-    for path in (outputs.oci_layout_path, outputs.tar_path):
-        if path is not None:
-            yield f"WRITE {path}"
+    for export in outputs.exports:
+        yield f"WRITE {export.path}"

@@ -81,6 +81,9 @@ def _run(work: StepWork, step: RunStep) -> Layer:
             working_dir=step.working_dir,
             user=user,
             network=step.network,
+            hosts=step.settings.hosts,
+            shm_bytes=step.settings.shm_bytes,
+            limits=step.settings.ulimits,
             mounts=(*([_script_mount(work, script)] if script is not None else []), *prepared.mounts),
         )
         return work.root.run(command, prepared.mount_points)

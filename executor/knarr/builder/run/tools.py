@@ -59,12 +59,13 @@ class Tools:
     work_dir: Path
 
     def publish(self, layer: Layer) -> None:
-        """Begin to send a layer of the image to where it goes.
+        """Begin to send a layer of the image to where it goes, unless it is to be packed anew before.
 
         Raises UsageError where the image's form has no name for its type.
         """
         self.outputs.form.layer_type(layer.descriptor.media_type)
-        self.pusher.submit(layer, partial(self.blobs.open_packed, layer))
+        if self.outputs.form.is_packed(layer.descriptor.media_type):
+            self.pusher.submit(layer, partial(self.blobs.open_packed, layer))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.refused import REFUSED
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.results import ResultFlags
+from knarr.cli.flags.run import RunFlags
 from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
 from knarr.cli.values.arguments import parse_build_args, parse_context_source, parse_targets, with_epoch
@@ -45,6 +46,7 @@ from knarr.cli.values.environment import (
 from knarr.cli.values.grammar import parse_pair
 from knarr.cli.values.outputs import read_outputs, report_old_flags, target_platform
 from knarr.cli.values.registries import open_client
+from knarr.cli.values.run_settings import read_run_settings
 from knarr.cli.values.secrets import read_credentials
 from knarr.cli.values.work_directory import open_work_directory
 from knarr.errors import UsageError
@@ -60,6 +62,7 @@ GROUPS = (
     RegistryFlags,
     CacheFlags,
     IsolationFlags,
+    RunFlags,
     MountFlags,
     SnapshotFlags,
     UpkeepFlags,
@@ -82,6 +85,7 @@ class BuildFlags:
     registries: RegistryFlags
     caching: CacheFlags
     isolation: IsolationFlags
+    run: RunFlags
     mounts: MountFlags
     snapshots: SnapshotFlags
     upkeep: UpkeepFlags
@@ -97,9 +101,10 @@ def _build(*groups: Any) -> int:
 
 def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter: Reporter) -> int:
     check_extra_args(flags.upkeep)
-    report_old_flags(flags.output, reporter)
+    report_old_flags(flags.output, this_platform(), reporter)
     report_needless(flags.snapshots, flags.upkeep, reporter)
-    outputs = read_outputs(flags.output, flags.results, environment, Path.cwd())
+    outputs = read_outputs(flags.output, flags.results, environment, Path.cwd(), this_platform())
+    _check_stdout(outputs, flags.log)
     source = _context_source(flags.source)
     parent = work_directory(flags.upkeep, environment) or work_directory_parent(environment)
     with (
@@ -121,6 +126,17 @@ def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter:
     if not outputs.use_stdout and descriptor_of(Path(flags.log.report)) != STDOUT:
         print(digest)
     return 0
+
+
+def _check_stdout(outputs: Outputs, log: LogFlags) -> None:
+    """An archive on standard output stands alone there, and is no text for a terminal. Raises UsageError."""
+    for export in outputs.exports:
+        if export.is_stdout and descriptor_of(Path(log.report)) == STDOUT:
+            raise UsageError(f"{export.flag} and --report both want standard output")
+        if export.is_stdout and sys.stdout.isatty():
+            raise UsageError(
+                f"{export.flag}: standard output is a terminal", hint="name a file, or pipe it on"
+            )
 
 
 def _print_plan(lines: Sequence[str]) -> None:
@@ -155,6 +171,11 @@ def _request(
         single_snapshot=flags.snapshots.single_snapshot.on,
         snapshots=snapshot_rules(flags.snapshots),
         cache=read_cache(flags.caching, outputs, Path.cwd()),
+        run=read_run_settings(flags.run),
+        fresh_stages=frozenset(
+            name.strip().lower() for text in flags.caching.no_cache_filter for name in text.split(",")
+        )
+        - {""},
         mount_cache_dir=_path(flags.mounts.mount_cache_dir),
         git=find_git(environment, credentials.agents.get("default")),
         kept=(*named_files(environment), *([Path(flags.log.report).absolute()] if flags.log.report else [])),

@@ -13,14 +13,15 @@ from knarr.cli.flags.commands import IndexFlags
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.results import ResultFlags
+from knarr.cli.values.annotations import INDEX, Annotation, IndexAnnotations, for_index
 from knarr.cli.values.destinations import parse_destinations
 from knarr.cli.values.environment import read_environment
-from knarr.cli.values.grammar import parse_pair
-from knarr.cli.values.outputs import read_output_files
 from knarr.cli.values.registries import open_client
+from knarr.cli.values.result_files import read_output_files
 from knarr.errors import UsageError
 from knarr.images.index import IndexRequest, push_index
 from knarr.oci.reference import Reference
+from knarr.progress import Note
 from knarr.report.session import ReportSession
 
 GROUPS = (IndexFlags, ResultFlags, RegistryFlags, LogFlags)
@@ -33,7 +34,8 @@ def run_index(arguments: Sequence[str]) -> int:
 
 def _index(flags: IndexFlags, results: ResultFlags, registries: RegistryFlags, log: LogFlags) -> int:
     """Make an image index of images that are in registries, then push it."""
-    request = _request(flags)
+    annotations = for_index(Annotation.parse(text, default=INDEX) for text in flags.annotation)
+    request = _request(flags, annotations)
     environment = read_environment(os.environ)
     files = tuple(read_output_files(results, environment, Path.cwd()))
     check_output_files(files)
@@ -41,6 +43,8 @@ def _index(flags: IndexFlags, results: ResultFlags, registries: RegistryFlags, l
         ReportSession.of(log, environment, sys.stderr, token=token_hex(16)) as reporter,
         open_client(environment, reporter, registries) as client,
     ):
+        for text in annotations.notes:
+            reporter.report(Note(text, "warning"))
         descriptor = push_index(client, request)
         write_output_files(files, BuildResult(descriptor, request.destinations, pushed=True), client)
     if not any(file.is_stdout for file in files):
@@ -48,7 +52,7 @@ def _index(flags: IndexFlags, results: ResultFlags, registries: RegistryFlags, l
     return 0
 
 
-def _request(flags: IndexFlags) -> IndexRequest:
+def _request(flags: IndexFlags, annotations: IndexAnnotations) -> IndexRequest:
     if not flags.image:
         raise UsageError(
             "index takes the images that it is made of", hint="knarr index IMAGE IMAGE -d DESTINATION"
@@ -62,6 +66,7 @@ def _request(flags: IndexFlags) -> IndexRequest:
     return IndexRequest(
         tuple(Reference.parse(text).with_default_tag() for text in flags.image),
         parse_destinations(flags.destination, flags.extra_tag),
-        dict(parse_pair(text, "--annotation") for text in flags.annotation),
+        annotations.index,
+        entry_annotations=annotations.entries,
         prefer_index=flags.prefer_index.on,
     )

@@ -10,7 +10,7 @@ from knarr.cli.command import Command
 from knarr.cli.flags.commands import PushFlags
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
-from knarr.cli.values.destinations import parse_destination
+from knarr.cli.values.destinations import parse_destinations
 from knarr.cli.values.environment import read_environment
 from knarr.cli.values.registries import open_client
 from knarr.errors import UsageError
@@ -34,7 +34,7 @@ def _push(saved: PushFlags, registries: RegistryFlags, log: LogFlags) -> int:
         )
     if not saved.destination:
         raise UsageError("at least one --destination is required")
-    destinations = tuple(parse_destination(text) for text in saved.destination)
+    destinations = parse_destinations(saved.destination, (), by_digest=saved.push_by_digest.on)
     with (
         ReportSession.of(log, os.environ, sys.stderr, token=token_hex(16)) as reporter,
         open_client(read_environment(os.environ), reporter, registries) as client,

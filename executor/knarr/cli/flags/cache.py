@@ -23,4 +23,16 @@ class CacheFlags:
     )
     cache_copy_layers: Annotated[Switch, switch("cache-copy-layers", "Cache COPY and ADD too.")] = OFF
     cache_run_layers: Annotated[Switch, switch("cache-run-layers", "Cache RUN and WORKDIR.")] = ON
+    cache_from: Annotated[
+        tuple[str, ...],
+        value(
+            "cache-from",
+            "Repository or oci:DIRECTORY to look layers up in after --cache-repo, where they are kept then; "
+            "repeatable.",
+        ),
+    ] = ()
+    no_cache_filter: Annotated[
+        tuple[str, ...],
+        value("no-cache-filter", "STAGE[,STAGE]: name of a stage to build without the cache; repeatable."),
+    ] = ()
     no_push_cache: Annotated[Switch, switch("no-push-cache", "Look layers up, but keep none.")] = OFF

@@ -36,6 +36,9 @@ class PushFlags:
     destination: Annotated[
         tuple[str, ...], value("destination", "Push to this name; repeatable.", short="d")
     ] = ()
+    push_by_digest: Annotated[
+        Switch, switch("push-by-digest", "Push to the repository of each destination, without a tag.")
+    ] = OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,14 @@ class IndexFlags:
             "prefer-index", "Make an index of a single IMAGE too; false copies it as it is, to a new name."
         ),
     ] = ON
-    annotation: Annotated[tuple[str, ...], value("annotation", "KEY=VALUE in the index; repeatable.")] = ()
+    annotation: Annotated[
+        tuple[str, ...],
+        value(
+            "annotation",
+            "[LEVEL[,LEVEL]:]KEY=VALUE; a level is index (the default) or manifest-descriptor, "
+            "with [PLATFORM] for one alone; repeatable.",
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)

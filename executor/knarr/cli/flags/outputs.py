@@ -17,6 +17,18 @@ class OutputFlags:
         tuple[str, ...],
         value("extra-tag", "Another tag in the repository of the first destination; repeatable."),
     ] = ()
+    output: Annotated[
+        tuple[str, ...],
+        value(
+            "output",
+            "Where the image or its files go, as buildx has it: type=registry, image, oci, docker, local or "
+            "tar, with attributes; a directory; - for a tarball of the files; repeatable.",
+            short="o",
+        ),
+    ] = ()
+    push_by_digest: Annotated[
+        Switch, switch("push-by-digest", "Push to the repository of each destination, without a tag.")
+    ] = OFF
     no_push: Annotated[Switch, switch("no-push", "Build, but push nothing.")] = OFF
     skip_push: Annotated[Switch, switch("skip-push", "Buildah's word for --no-push, beside it.")] = OFF
     dryrun: Annotated[Switch, switch("dryrun", "Print what would be done; build, push, write nothing.")] = OFF
@@ -24,7 +36,12 @@ class OutputFlags:
     old_tar_path: Annotated[str, value("tarPath", "Old name of --tar-path.", hidden=True)] = ""
     oci_layout_path: Annotated[str, value("oci-layout-path", "Write an OCI image layout directory.")] = ""
     annotation: Annotated[
-        tuple[str, ...], value("annotation", "KEY=VALUE in the image manifest; repeatable.")
+        tuple[str, ...],
+        value(
+            "annotation",
+            "[LEVEL[,LEVEL]:]KEY=VALUE; a level is manifest (the default) or manifest-descriptor, "
+            "with [PLATFORM] for one alone; repeatable.",
+        ),
     ] = ()
     image_format: Annotated[str, value("image-format", "Media types of the image: oci or docker.")] = "oci"
     compression: Annotated[

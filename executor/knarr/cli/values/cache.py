@@ -23,6 +23,7 @@ def read_cache(flags: CacheFlags, outputs: Outputs, working_directory: Path) -> 
         rules=CacheRules(run_layers=flags.cache_run_layers.on, copy_layers=flags.cache_copy_layers.on),
         writes=not flags.no_push_cache,
         base_directory=_existing(working_directory / flags.cache_dir),
+        further=tuple(_named_place(text, working_directory) for text in flags.cache_from),
     )
 
 
@@ -31,12 +32,15 @@ def _existing(directory: Path) -> Path | None:
 
 
 def _place(flags: CacheFlags, outputs: Outputs, working_directory: Path) -> Reference | Path:
-    text = flags.cache_repo
+    if flags.cache_repo:
+        return _named_place(flags.cache_repo, working_directory)
+    return _default_repository(outputs.destinations if outputs.push else ())
+
+
+def _named_place(text: str, working_directory: Path) -> Reference | Path:
     if text.startswith(_LAYOUTS):
         return working_directory / text.removeprefix(_LAYOUTS)
-    if text:
-        return _repository(Reference.parse(text))
-    return _default_repository(outputs.destinations if outputs.push else ())
+    return _repository(Reference.parse(text))
 
 
 def _default_repository(destinations: Sequence[Reference]) -> Reference:

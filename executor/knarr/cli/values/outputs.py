@@ -1,51 +1,116 @@
 """Flags with environment to the outputs of a build."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
 
 from knarr.builder.request import results
-from knarr.builder.request.output_files import OutputFile
+from knarr.builder.request.exports import Export, ExportKind
 from knarr.builder.request.request import Outputs
 from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.results import ResultFlags
 from knarr.cli.values.destinations import parse_destinations
-from knarr.cli.values.grammar import parse_bool, parse_pair
+from knarr.cli.values.grammar import parse_bool
+from knarr.cli.values.image_form import read_form
+from knarr.cli.values.output_records import OutputRecord, parse_output
+from knarr.cli.values.result_files import read_output_files
 from knarr.errors import UsageError
-from knarr.images.form import ImageForm, ImageFormat
-from knarr.layers.compression import Compression, CompressionSettings, new_compressor
 from knarr.oci.platform import Platform
+from knarr.oci.reference import Reference
 from knarr.progress import Note, Reporter
 
-_Choice = TypeVar("_Choice")
-
-_COMPRESSIONS = MappingProxyType({each.value: each for each in (Compression.GZIP, Compression.ZSTD)})
 _OF_NAMES = frozenset({results.names_with_digest, results.tagged_names_with_digest})
-_FORMATS = MappingProxyType({each.value: each for each in ImageFormat})
+_KINDS: Mapping[str, ExportKind] = MappingProxyType(
+    {
+        "docker": ExportKind.DOCKER_ARCHIVE,
+        "oci": ExportKind.OCI_ARCHIVE,
+        "tar": ExportKind.FILES_ARCHIVE,
+        "local": ExportKind.FILES_DIRECTORY,
+    }
+)
+_STDOUT = "/dev/stdout"
 
 
 def read_outputs(
-    flags: OutputFlags, files: ResultFlags, environment: Mapping[str, str], directory: Path
+    flags: OutputFlags,
+    files: ResultFlags,
+    environment: Mapping[str, str],
+    directory: Path,
+    machine: Platform,
 ) -> Outputs:
     """What the flags ask for, paths from `directory`. Raises UsageError."""
+    records = tuple(parse_output(text) for text in flags.output)
+    names, is_asked = _pushed_names(flags, records)
     outputs = Outputs(
-        destinations=parse_destinations(flags.destination, flags.extra_tag),
-        push=not _is_push_off(flags, environment),
-        tar_path=_path(flags.tar_path or flags.old_tar_path, directory),
-        oci_layout_path=_path(flags.oci_layout_path, directory),
+        destinations=names,
+        push=is_asked and not _is_push_off(flags, environment),
+        exports=tuple(_exports(flags, records, names, directory)),
         files=tuple(read_output_files(files, environment, directory)),
-        form=_form(flags),
+        form=read_form(flags, records, target_platform(flags, machine)).form,
     )
-    if outputs.push and not outputs.destinations and not outputs.need_all_layers:
+    has_decided = any(each.decides_push for each in records)
+    if outputs.push and not outputs.destinations and not outputs.exports and not has_decided:
         raise UsageError(
             "there is nowhere for the image to go",
-            hint="give --destination, --oci-layout-path or --tar-path, or --no-push for a trial",
+            hint="give --destination, --output, --oci-layout-path or --tar-path, or --no-push for a trial",
         )
+    _check_stdout(outputs)
     for file in outputs.files:
         if file.text in _OF_NAMES and not outputs.destinations:
             raise UsageError(f"{file.flag} needs a --destination, whose name it writes")
     return outputs
+
+
+def _pushed_names(flags: OutputFlags, records: Sequence[OutputRecord]) -> tuple[tuple[Reference, ...], bool]:
+    """The names of the image, with whether it is to be pushed to them.
+
+    An output that is an image says if there is a push, as with BuildKit; without one --destination does.
+    """
+    plain = flags.push_by_digest.on
+    deciding = [each for each in records if each.decides_push]
+    if not deciding:
+        return parse_destinations(flags.destination, flags.extra_tag, by_digest=plain), True
+    pushed = [each for each in deciding if each.is_pushed]
+    names: list[Reference] = []
+    for each in pushed or deciding:
+        texts, by_digest = flags.destination or each.names, plain or each.is_by_digest
+        if each.is_pushed and not texts:
+            raise UsageError(
+                f"{each.flag}: there is no name to push to", hint="name=REPOSITORY:TAG, or --destination"
+            )
+        names += parse_destinations(texts, flags.extra_tag, by_digest=by_digest)
+    return tuple(dict.fromkeys(names)), bool(pushed)
+
+
+def _exports(
+    flags: OutputFlags, records: Iterable[OutputRecord], names: tuple[Reference, ...], directory: Path
+) -> Iterator[Export]:
+    layout, tarball = flags.oci_layout_path, flags.tar_path or flags.old_tar_path
+    if layout:
+        yield Export("--oci-layout-path", ExportKind.OCI_LAYOUT, directory / layout, names)
+    if tarball:
+        yield Export("--tar-path", ExportKind.DOCKER_ARCHIVE, directory / tarball, names)
+    for each in records:
+        if each.type in _KINDS:
+            is_layout = each.is_image and not each.is_on("tar", default=True)
+            own = parse_destinations(each.names, ()) if each.is_image and not flags.destination else names
+            yield Export(
+                each.flag,
+                ExportKind.OCI_LAYOUT if is_layout else _KINDS[each.type],
+                directory / (_STDOUT if each.dest == "-" else each.dest),
+                own or names,
+                is_split=each.is_on("platform-split"),
+            )
+
+
+def _check_stdout(outputs: Outputs) -> None:
+    exports = [each.flag for each in outputs.exports if each.is_stdout]
+    files = [each.flag for each in outputs.files if each.is_stdout]
+    if exports and len(exports) + len(files) > 1:
+        raise UsageError(
+            f"{' and '.join((*exports, *files))}: standard output takes one of them",
+            hint="give the others a file",
+        )
 
 
 def _is_push_off(flags: OutputFlags, environment: Mapping[str, str]) -> bool:
@@ -60,97 +125,20 @@ def target_platform(flags: OutputFlags, machine: Platform) -> Platform:
     return Platform.parse(text) if text else machine
 
 
-def report_old_flags(flags: OutputFlags, reporter: Reporter) -> None:
-    """Tell of flags whose names are old, or that change nothing any more."""
+def report_old_flags(flags: OutputFlags, machine: Platform, reporter: Reporter) -> None:
+    """Tell of flags whose names are old, or that change nothing. Raises UsageError."""
     if flags.old_custom_platform:
         reporter.report(Note("--customPlatform is the old name of --custom-platform", "warning"))
     if flags.old_tar_path:
         reporter.report(Note("--tarPath is the old name of --tar-path", "warning"))
     if not flags.compressed_caching:
         reporter.report(Note("--compressed-caching changes nothing: layers are never held in memory"))
-
-
-def _form(flags: OutputFlags) -> ImageForm:
-    image_format = _chosen("--image-format", flags.image_format, _FORMATS)
-    compression = _chosen("--compression", flags.compression, _COMPRESSIONS)
-    if compression is Compression.ZSTD:
-        if image_format is ImageFormat.DOCKER:
-            raise UsageError(
-                "--compression=zstd does not go with --image-format=docker", hint="zstd layers are OCI's"
-            )
-        if flags.tar_path or flags.old_tar_path:
-            raise UsageError(
-                "--compression=zstd does not go with --tar-path",
-                hint="docker load may not read zstd layers; --oci-layout-path takes them",
-            )
-    settings = CompressionSettings(compression, _level(flags.compression_level))
-    new_compressor(settings)  # a level that the compression lacks is told now, not at the first layer
-    annotations = dict(parse_pair(text, "--annotation") for text in flags.annotation)
-    return ImageForm(image_format, settings, annotations)
-
-
-def _level(text: str) -> int | None:
-    """A level, None where kaniko takes its default: for 0 and less."""
-    try:
-        level = int(text)
-    except ValueError as error:
-        raise UsageError(f"--compression-level takes a number, got {text!r}") from error
-    return level if level > 0 else None
-
-
-def read_output_files(
-    flags: ResultFlags, environment: Mapping[str, str], directory: Path
-) -> Iterator[OutputFile]:
-    """What the pipeline around is told, paths from `directory`. Raises UsageError."""
-    plain = (
-        ("--digest-file", flags.digest_file, results.digest_text),
-        ("--image-name-with-digest-file", flags.image_name_with_digest_file, results.names_with_digest),
-        (
-            "--image-name-tag-with-digest-file",
-            flags.image_name_tag_with_digest_file,
-            results.tagged_names_with_digest,
-        ),
-        ("--metadata-file", flags.metadata_file, results.metadata),
-        ("--dotenv-file", flags.dotenv_file, results.dotenv),
-    )
-    for flag, place, text in plain:
-        if place:
-            yield OutputFile.parse(flag, place, text, directory=directory)
-    for pair in flags.result_file:
-        yield from _tekton_result(pair, directory)
-    if flags.github_output:
-        yield _github_output(environment)
-        if environment.get("GITHUB_ARTIFACTS"):
-            path = Path(environment["GITHUB_ARTIFACTS"]).absolute()
-            yield OutputFile("GITHUB_ARTIFACTS", path, results.github_artifacts, append=True)
-    if environment.get("BUILDER_OUTPUT"):
-        path = directory / environment["BUILDER_OUTPUT"] / "images"
-        yield OutputFile("BUILDER_OUTPUT", path, results.cloud_build_images)
-
-
-def _tekton_result(pair: str, directory: Path) -> Iterator[OutputFile]:
-    flag = "--result-file"
-    name, place = parse_pair(pair, flag)
-    text = _chosen(flag, name, results.TEKTON_RESULTS)
-    if place:
-        yield OutputFile.parse(f"{flag} {name}", place, text, directory=directory)
-
-
-def _github_output(environment: Mapping[str, str]) -> OutputFile:
-    path = environment.get("GITHUB_OUTPUT")
-    if not path:
-        raise UsageError(
-            "--github-output: GITHUB_OUTPUT is not set", hint="a container needs it, and the file, passed on"
-        )
-    return OutputFile("--github-output", Path(path).absolute(), results.github_output, append=True)
-
-
-def _path(text: str, directory: Path) -> Path | None:
-    return directory / text if text else None
-
-
-def _chosen(flag: str, text: str, choices: Mapping[str, _Choice]) -> _Choice:
-    try:
-        return choices[text]
-    except KeyError as error:
-        raise UsageError(f"{flag} knows {', '.join(choices)}, not {text!r}") from error
+    records = [parse_output(text) for text in flags.output]
+    for each in records:
+        if flags.destination and each.names:
+            text = f"{each.flag}: its name is not used: --destination names the image"
+            reporter.report(Note(text, "warning"))
+        if each.decides_push and not each.is_pushed:
+            reporter.report(Note(f"{each.flag}: the image is built, and kept nowhere by this output"))
+    for text in read_form(flags, records, target_platform(flags, machine)).notes:
+        reporter.report(Note(text, "warning"))

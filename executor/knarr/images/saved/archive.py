@@ -12,14 +12,19 @@ from knarr.oci.manifest import encode_json
 from knarr.oci.reference import Reference
 
 
-def write_archive(file: BinaryIO, image: FinishedImage, names: Sequence[Reference]) -> None:
-    """Write the tarball to a file that need not be seekable. Raises OSError, RegistryError, CorruptError."""
+def write_archive(
+    file: BinaryIO, image: FinishedImage, names: Sequence[Reference], *, for_docker: bool = True
+) -> None:
+    """Write the tarball to a file that need not be seekable; not `for_docker` it is an OCI layout alone.
+
+    Raises OSError, RegistryError, CorruptError.
+    """
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT) as archive:
         for blob in image.blobs:
             with image.open(blob) as source:
                 archive.addfile(_member(blob_name(blob.digest), blob.size_bytes), source)
         _add_bytes(archive, blob_name(image.descriptor.digest), image.manifest_bytes)
-        for name, data in _metadata(image, tags_of(names)):
+        for name, data in _metadata(image, tags_of(names), for_docker=for_docker):
             _add_bytes(archive, name, data)
 
 
@@ -28,7 +33,7 @@ def blob_name(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 
-def _metadata(image: FinishedImage, tags: list[str]) -> Iterator[tuple[str, bytes]]:
+def _metadata(image: FinishedImage, tags: list[str], *, for_docker: bool) -> Iterator[tuple[str, bytes]]:
     manifest = {
         "Config": blob_name(image.config_digest),
         "RepoTags": tags,
@@ -36,7 +41,8 @@ def _metadata(image: FinishedImage, tags: list[str]) -> Iterator[tuple[str, byte
     }
     yield INDEX_FILE, encode_index(named(image.descriptor, tag) for tag in tags)
     yield LAYOUT_FILE, LAYOUT_VERSION
-    yield "manifest.json", encode_json([manifest])
+    if for_docker:
+        yield "manifest.json", encode_json([manifest])
 
 
 def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:

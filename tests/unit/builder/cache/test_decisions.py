@@ -8,6 +8,7 @@ import pytest
 from knarr.builder.cache.decisions import Decisions, decide
 from knarr.builder.plan.plan import Plan
 from knarr.builder.request.cache_settings import CacheRules
+from knarr.builder.request.exports import Export, ExportKind
 from knarr.builder.request.request import Outputs
 from knarr.errors import ContextError
 from knarr.oci.reference import Reference
@@ -232,7 +233,7 @@ def test_a_damaged_layer_that_nobody_reads_is_not_pulled(shared: Shared) -> None
 
 def test_outputs_on_disk_read_all_layers(shared: Shared) -> None:
     shared.memory.damaged.add(str(shared.layers[2]))
-    outputs = Outputs(oci_layout_path=shared.workshop.place / "out")
+    outputs = Outputs(exports=(Export("-o", ExportKind.OCI_LAYOUT, shared.workshop.place / "out"),))
     with shared.workshop.open(STEPS, cache=shared.cache, outputs=outputs) as opened:
         plan = opened.build.resolve()
         assert said(plan, opened.build.decide(plan)) == {"0/1": "hit", "0/2": DAMAGED}

@@ -3,6 +3,7 @@
 import pytest
 
 from knarr.builder.request.cache_settings import CacheSettings
+from knarr.builder.request.exports import Export, ExportKind
 from knarr.builder.request.request import Outputs
 from knarr.oci.digest import Digest
 from knarr.oci.reference import Reference
@@ -104,7 +105,7 @@ def test_a_layer_that_nobody_reads_may_be_damaged(
 def test_outputs_on_disk_read_what_is_found_late(workshop: Workshop, memory: MemoryRegistry) -> None:
     late = Late(workshop, memory, SAME_STAGE)
     late.damage(late.last)
-    outputs = Outputs(oci_layout_path=workshop.place / "out")
+    outputs = Outputs(exports=(Export("-o", ExportKind.OCI_LAYOUT, workshop.place / "out"),))
     with workshop.open(late.dockerfile, cache=late.cache, outputs=outputs) as opened:
         image = opened.execute()
         assert opened.files(image)["out"] == "first"

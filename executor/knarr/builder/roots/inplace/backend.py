@@ -74,6 +74,12 @@ class InplaceBackend:
             raise IsolationError(
                 "RUN --network=none can't be run in place", hint="it needs namespaces: --isolation=namespace"
             )
+        for flag, is_given in {"--add-host": command.hosts, "--shm-size": command.shm_bytes}.items():
+            if is_given:
+                raise IsolationError(
+                    f"{flag} is not possible in place: the container's own file or mount is used",
+                    hint="give it to the container, or build with --isolation=namespace",
+                )
         assert self._holder is not None, "a step runs in a directory that its stage has"
         spec = dataclasses.replace(run_spec(root, command), pid_namespace=False, in_place=True)
         with self._holder.step(command.working_dir, command.mounts, self._aside):

@@ -64,7 +64,7 @@ class NamespaceBackend:
             dataclasses.replace(
                 run_spec(root, command),
                 resolv_conf=self._resolv_conf,
-                hosts=self._hosts,
+                hosts=_with_hosts(self._hosts, command.hosts),
                 extra_mounts=command.mounts,
                 single_id=self._abilities.single_id,
                 pid_namespace=self._pid_namespace,
@@ -109,6 +109,17 @@ def enter_namespaces(work_dir: Path, *, pid_namespace: bool) -> tuple[NamespaceB
 def _resolv_conf() -> Path | None:
     path = Path("/etc/resolv.conf")
     return path.resolve() if path.exists() else None
+
+
+def _with_hosts(hosts: Path, added: tuple[tuple[str, str], ...]) -> Path:
+    """The file with more names in front, which come before what the machine says of them."""
+    if not added:
+        return hosts
+    path = hosts.with_name("hosts-added")
+    lines = "".join(f"{address}\t{name}\n" for name, address in added)
+    path.write_text(lines + hosts.read_text(errors="surrogateescape"), errors="surrogateescape")
+    os.chmod(path, 0o644)
+    return path
 
 
 def _write_hosts(work_dir: Path) -> Path:
