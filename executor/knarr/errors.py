@@ -117,11 +117,15 @@ class OutputError(KnarrError):
 
 
 class RunError(KnarrError):
-    """A RUN step failed; `exit_status` is that of its process, 128 + signal where it was killed."""
+    """A RUN step failed; `exit_status` is that of its process, 128 + signal where it was killed.
 
-    def __init__(self, message: str, *, status: int, hint: str | None = None) -> None:
+    `output` has the last lines that it wrote, as far as somebody has read them.
+    """
+
+    def __init__(self, message: str, *, status: int, hint: str | None = None, output: str = "") -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
+        self.output = output
 
 
 class EndedBySignal(BaseException):

@@ -147,6 +147,18 @@ class StepEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StepFailed:
+    """The instruction has failed, and the build with it: what follows is no work on it."""
+
+    step: str
+    stage: str
+    """The stage's name."""
+    number: int
+    total: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """A blob on its way from or to a repository (`registry/name`)."""
 
@@ -224,6 +236,8 @@ class Failed:
     hint: str = ""
     line: int = 0
     exit_status: int = 1
+    output: str = ""
+    """The last lines that the step's process wrote; empty where none were read."""
 
 
 Event = (
@@ -239,6 +253,7 @@ Event = (
     | CacheJudged
     | Phase
     | StepEnded
+    | StepFailed
     | TransferStarted
     | TransferProgress
     | Transferred

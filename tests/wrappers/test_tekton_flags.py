@@ -59,6 +59,7 @@ CASES: list[tuple[Mapping[str, Any], dict[str, Value], dict[str, Any]]] = [
     (BUILD, {"PLATFORM": "linux/arm64"}, {"custom_platform": "linux/arm64"}),
     (BUILD, {"NO_PUSH": "true"}, {"no_push": True}),
     (BUILD, {"SKIP_PUSH": "true"}, {"skip_push": True}),
+    (BUILD, {"PUSH_BY_DIGEST": "true"}, {"push_by_digest": True}),
     (BUILD, {"TLSVERIFY": "false"}, {"tls_verify": False}),
     (BUILD, {"FORMAT": "docker"}, {"image_format": "docker"}),
     (BUILD, {"KANIKO_DIR": "/a b"}, {"kaniko_dir": "/a b"}),

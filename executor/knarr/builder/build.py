@@ -90,7 +90,12 @@ def open_build(request: BuildRequest, client: Client, reporter: Reporter) -> Ite
     source = read_source(request, reporter)
     kept = (*request.own_paths(), *filter(os.path.lexists, request.output_paths()))
     with enter_backend(
-        request.isolation, request.work_dir, reporter, force=request.force, kept=kept
+        request.isolation,
+        request.work_dir,
+        reporter,
+        force=request.force,
+        kept=kept,
+        outputs=(*request.output_paths(), *request.more_places),
     ) as backend:
         backend.before_takeover(client.prepare)
         with open_tools(request, source, backend, client, reporter) as tools:

@@ -18,6 +18,7 @@ import knarr
 from knarr.errors import IsolationError, RunError
 from knarr.exec.command import CWD, EXEC, IDENTITY
 from knarr.exec.init import STARTED
+from knarr.exec.relay import Relay
 from knarr.exec.spec import RunSpec
 
 _PACKAGE_ROOT = str(Path(knarr.__file__).resolve().parent.parent)
@@ -44,9 +45,10 @@ class ExitStatus:
         return self.code == 0
 
 
-def run(spec: RunSpec, *, stdout: int, stderr: int) -> ExitStatus:
+def run(spec: RunSpec, *, stdout: int, stderr: int, relay: Relay | None = None) -> ExitStatus:
     """Run one process to its end, and end what it left behind; its output goes to the two descriptors.
 
+    With a `relay`, whose pipe one of them is or both are, output is carried on until the end.
     Raises IsolationError when the step can't be set up here, RunError when its command can't be executed.
     Any exception that comes up meanwhile (KeyboardInterrupt, one raised by a signal handler) kills the step
     first; the death of this process kills it too.
@@ -67,7 +69,11 @@ def run(spec: RunSpec, *, stdout: int, stderr: int) -> ExitStatus:
     with _ended(process, lifeline_write):
         _send(spec_write, spec)
         with open(status_read, "rb") as pipe:
-            status = pipe.read(_MAX_REPORT_BYTES)
+            if relay is None:
+                status = pipe.read(_MAX_REPORT_BYTES)
+            else:
+                relay.started()
+                status = relay.carry(pipe.fileno(), lambda: process.poll() is not None)
         code = process.wait()
     report = status.removeprefix(STARTED)
     if report:

@@ -48,13 +48,17 @@ _MASKED_PATHS = (
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
 _REFUSED = (errno.EPERM, errno.EACCES)
 _SAFE = sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
+_NO_PROGRAMS = sc.MS_NOSUID | sc.MS_NOEXEC
 _BIND = sc.MS_BIND | sc.MS_REC
 
 
 def open_root(root: str) -> int:
-    """Make `root` a mount of its own, without device nodes; give its descriptor, which the caller closes."""
+    """Make `root` a mount of its own, without device nodes; give its descriptor, which the caller closes.
+
+    Programs run in it, setuid ones too, however the machine has mounted the file system that it lies on.
+    """
     sc.mount(root, root, None, _BIND)
-    add_mount_flags(root, sc.MS_NODEV)
+    add_mount_flags(root, sc.MS_NODEV, without=_NO_PROGRAMS)
     return os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -173,7 +177,8 @@ def mount_extra(root: int, mount: "WireMount") -> None:
         sc.mount(source, descriptor_path(opened), None, _BIND)
     os.close(opened)
     mounted = open_in_root(root, target)
-    add_mount_flags(descriptor_path(mounted), sc.MS_NODEV)
+    is_plain = source is None or "noexec" in mount["options"]
+    add_mount_flags(descriptor_path(mounted), sc.MS_NODEV, without=0 if is_plain else _NO_PROGRAMS)
     os.close(mounted)
     if mount["readonly"]:
         _make_readonly(root, target)

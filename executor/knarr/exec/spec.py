@@ -39,7 +39,8 @@ class RootMount:
 
     `source` is followed by the host's rules, so a path that an image or a context had a say in must be
     resolved first. `target` must exist, except below /dev; with `make_target`, for a mount on top of an
-    earlier one, what is missing of it is made there. `options` go to a tmpfs only (`size=64m`).
+    earlier one, what is missing of it is made there. `options` go to a tmpfs (`size=64m`); a bind has
+    `noexec` among them where it may stay so, else programs run from it whatever it lies on.
     """
 
     target: PurePosixPath

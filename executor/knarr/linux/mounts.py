@@ -27,13 +27,21 @@ def descriptor_path(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def add_mount_flags(path: str, flags: int) -> None:
-    """Add MS_* flags to the mount at `path`, keeping those it has. Raises OSError.
+def add_mount_flags(path: str, flags: int, *, without: int = 0) -> None:
+    """Add MS_* flags to the mount at `path`, keeping those it has; takes `without` off where it may.
+
+    Raises OSError.
 
     A user namespace may not clear the flags of a mount that came from outside: leaving one out is EPERM.
     """
     present = os.statvfs(path).f_flag
     kept = sum(mount_flag for statvfs_flag, mount_flag in _STATVFS_FLAGS if present & statvfs_flag)
+    if kept & without:
+        try:
+            sc.mount("none", path, None, sc.MS_REMOUNT | sc.MS_BIND | kept & ~without | flags)
+            return
+        except PermissionError:
+            pass
     sc.mount("none", path, None, sc.MS_REMOUNT | sc.MS_BIND | kept | flags)
 
 

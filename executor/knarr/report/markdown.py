@@ -42,6 +42,9 @@ def _failure(record: BuildRecord) -> Iterator[str]:
     # On one line: an empty line would end the HTML block, and the rest would be read as Markdown.
     text = _entities(visible(failure.message + hint)[:_MESSAGE_LIMIT]).replace("\n", "<br>")
     yield f"<pre>{text}</pre>"
+    if failure.output:
+        output = _entities(visible(failure.output)[-_MESSAGE_LIMIT:]).replace("\n", "<br>")
+        yield f"<p>the last lines of its output:</p><pre>{output}</pre>"
 
 
 def _checks(record: BuildRecord) -> Iterator[str]:

@@ -52,11 +52,12 @@ class Step:
     layer_bytes: int | None = None
     layer_digest: str = ""
     verdict: Verdict | None = None
+    is_failed: bool = False
 
     @property
     def is_done(self) -> bool:
         """Whether the step has ended well."""
-        return self.span.ended_s is not None
+        return self.span.ended_s is not None and not self.is_failed
 
     @property
     def phase(self) -> Span | None:
@@ -135,6 +136,9 @@ class BuildRecord:
     @property
     def failed_step(self) -> Step | None:
         """The step that the build failed in."""
+        failed = next((step for step in self.steps if step.is_failed), None)
+        if failed is not None:
+            return failed
         step = self.step
         return step if self.failure is not None and step is not None and not step.is_done else None
 

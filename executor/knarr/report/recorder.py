@@ -19,6 +19,7 @@ from knarr.progress import (
     StageEnded,
     StageStarted,
     StepEnded,
+    StepFailed,
     StepStarted,
     Transfer,
     TransferProgress,
@@ -132,6 +133,13 @@ class Recorder:
             step.span.ended_s = now_s
             step.layer_bytes, step.layer_digest = event.layer_bytes, event.layer_digest
 
+    def _step_failed(self, event: StepFailed, now_s: float) -> None:
+        step = self.record.step_of(event.step)
+        if step is not None:
+            step.end_phase(now_s)
+            step.span.ended_s = now_s
+            step.is_failed = True
+
     def _transfer(self, event: TransferStarted, now_s: float) -> None:
         move = self._open.get(event.transfer)
         if move is None:
@@ -178,6 +186,7 @@ _HANDLERS: Mapping[type, Callable[[Recorder, Any, float], None]] = {
     CacheJudged: Recorder._judged,
     Phase: Recorder._phase,
     StepEnded: Recorder._step_ended,
+    StepFailed: Recorder._step_failed,
     TransferStarted: Recorder._transfer,
     TransferProgress: Recorder._progress,
     Transferred: Recorder._transferred,

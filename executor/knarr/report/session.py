@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from knarr.errors import DockerfileError, EndedBySignal, KnarrError, OutputError
+from knarr.errors import DockerfileError, EndedBySignal, KnarrError, OutputError, RunError
 from knarr.linux.whole_files import check_place, os_errors, write_file
 from knarr.progress import CheckFound, Event, Failed, StageStarted
 from knarr.report.lines import github
@@ -166,7 +166,8 @@ def _failure_of(error: BaseException) -> Failed:
     if isinstance(error, KnarrError):
         place = error.location if isinstance(error, DockerfileError) else None
         line = place.line if place is not None else error.line
-        return Failed(error.message, error.hint or "", line, error.exit_status)
+        output = error.output if isinstance(error, RunError) else ""
+        return Failed(error.message, error.hint or "", line, error.exit_status, output)
     if isinstance(error, EndedBySignal):
         return Failed(f"ended by {error.name}", exit_status=error.exit_status)
     return Failed(f"internal error: {type(error).__name__}: {error}", exit_status=_INTERNAL)

@@ -66,7 +66,10 @@ class DirTree:
         directory_fd, name, status = found
         if path and not self._shows(path, name, status):
             return None
-        return describe(directory_fd, name, path, status)
+        try:
+            return describe(directory_fd, name, path, status)
+        except FileNotFoundError:  # removed meanwhile
+            return None
 
     def resolve(self, path: str, *, follow_last: bool = True) -> str:
         """See `Tree.resolve`."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from knarr.layers.paths import join
+from knarr.linux.plain_directory import make_plain
 from knarr.linux.resolve import resolve_in_root
 
 IMPLICIT_MODE = 0o755
@@ -51,7 +52,7 @@ def resolve_directory(
     def make_missing(directory_fd: int, name: str, missing: str) -> None:
         if guard is not None:
             guard(missing)
-        _make_plain(directory_fd, name)
+        make_implicit(directory_fd, name)
 
     return _describe(*resolve_in_root(root_fd, path, make_missing=make_missing))
 
@@ -73,21 +74,22 @@ def make_directories(root_fd: int, path: str) -> None:
 
 
 def _describe(fd: int, path: str) -> Directory:
-    return Directory(fd, path, bool(os.fstat(fd).st_mode & stat.S_ISGID))
+    found = os.fstat(fd)
+    # A directory of another group: mounted with `grpid`, a file system has each pass its own on.
+    return Directory(fd, path, bool(found.st_mode & stat.S_ISGID) or found.st_gid != os.getegid())
 
 
-def _make_plain(directory_fd: int, name: str) -> None:
-    """Make a directory of IMPLICIT_MODE in our group, whatever the umask or a setgid parent say."""
+def make_implicit(directory_fd: int, name: str) -> None:
+    """Make a directory of IMPLICIT_MODE in our group, whatever the umask or a setgid parent say.
+
+    One that is there already is left as it is. Raises OSError.
+    """
     try:
         os.mkdir(name, IMPLICIT_MODE, dir_fd=directory_fd)
     except FileExistsError:
         return
     with _opened(os.open(name, _LISTED, dir_fd=directory_fd)) as fd:
-        found = os.fstat(fd)
-        if found.st_gid != os.getegid():
-            os.fchown(fd, -1, os.getegid())
-        if stat.S_IMODE(found.st_mode) != IMPLICIT_MODE:
-            os.fchmod(fd, IMPLICIT_MODE)
+        make_plain(fd, IMPLICIT_MODE)
 
 
 class DirectoryCache:

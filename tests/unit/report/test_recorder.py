@@ -1,6 +1,15 @@
 """Events as a record."""
 
-from knarr.progress import CacheJudged, Phase, StageEnded, StageStarted, StepEnded, StepStarted
+from knarr.progress import (
+    CacheJudged,
+    Failed,
+    Phase,
+    StageEnded,
+    StageStarted,
+    StepEnded,
+    StepFailed,
+    StepStarted,
+)
 from knarr.report.recorder import Recorder
 from support.report_replay import Clock
 
@@ -31,6 +40,22 @@ def test_events_of_stages_side_by_side_go_to_their_steps() -> None:
     assert [(phase.name, phase.ended_s) for phase in two.phases] == [("extract", None)]
     assert (one.is_done, one.layer_bytes, one.verdict is not None) == (True, 10, True)
     assert (two.is_done, two.layer_bytes, two.verdict) == (False, None, None)
+
+
+def test_a_step_that_fails_ends_then_and_not_with_the_build() -> None:
+    recorder, clock = recorded()
+    recorder.report(Phase("run", step="1/1"))
+    clock.now_s += 2
+    recorder.report(StepFailed("1/1", "two", 1, 2, 2.0))
+    clock.now_s += 10
+    recorder.report(Failed("it failed"))
+    recorder.end()
+    record = recorder.record
+    failed = record.failed_step
+    assert failed is not None
+    assert (failed.id, failed.is_done, failed.span.duration_s(record.now_s())) == ("1/1", False, 2)
+    assert [(phase.name, phase.ended_s) for phase in failed.phases] == [("run", 2)]
+    assert record.ended_s == 12
 
 
 def test_stages_end_in_any_order() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from knarr.cli.flags.logging import LogFlags
-from knarr.errors import KnarrError, OutputError
+from knarr.errors import KnarrError, OutputError, RunError
 from support.html_pages import check_page
 from support.places import DATA
-from support.report_events import ERROR, FAILING, SUCCEEDING, Story
+from support.report_events import ERROR, FAILING, HOSTILE, SUCCEEDING, Story
 from support.report_replay import Replay
 
 GOLDEN = DATA / "report"
@@ -66,6 +66,19 @@ def test_page_of_a_failure_says_where_and_why(tmp_path: Path) -> None:
     assert "the process ended with status 2" in page.text
     assert "line 5 of the Dockerfile" in page.text
     assert "#L5" in page.links
+
+
+def test_both_have_the_last_lines_of_output(tmp_path: Path) -> None:
+    """As text, whatever is in it."""
+    output = f"make: *** all\n{HOSTILE}\nmake: Error 2"
+    error = RunError("Dockerfile:5: RUN make: status 2", status=2, hint="look above", output=output)
+    page = check_page(write_page(tmp_path / "page.html", FAILING, error))
+    assert "make: *** all\n<script>alert('x')</script> | `code`" in page.text
+    assert "\x1b" not in page.text
+    summary = tmp_path / "summary.md"
+    Replay(environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}).tell(FAILING, error)
+    assert "make&#58; Error 2</pre>" in summary.read_text()
+    assert not re.search(r"<script|@octocat|`|\x1b", summary.read_text())
 
 
 def test_page_has_phases_layers_and_verdicts(tmp_path: Path) -> None:

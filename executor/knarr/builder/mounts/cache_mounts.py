@@ -9,6 +9,7 @@ from pathlib import Path
 
 from knarr.dockerfile.language.mount import Mount, Sharing
 from knarr.errors import OutputError
+from knarr.linux.plain_directory import make_plain_directory
 from knarr.progress import Note, Reporter
 from knarr.rootfs.paths import remove_tree
 
@@ -71,7 +72,8 @@ class CacheMounts:
 
     def _open_lock(self, name: str, exits: ExitStack) -> tuple[Path, int]:
         directory = self._root / name
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._root.mkdir(parents=True, exist_ok=True)
+        make_plain_directory(directory, 0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(directory / "lock", flags, 0o600)
         exits.callback(os.close, descriptor)

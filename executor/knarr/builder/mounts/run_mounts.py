@@ -173,7 +173,8 @@ class _Preparation:
             self._env[mount.env] = data.decode(errors="surrogateescape")
         if mount.target is None:
             return None
-        return _Content(self._target(mount.target), self._secrets.write(mount, data), readonly=True)
+        file = self._secrets.write(mount, data)
+        return _Content(self._target(mount.target), file, readonly=True, options=("noexec",))
 
     def ssh(self, mount: Mount) -> _Content | None:
         """The socket of an agent; nothing where it was not given."""

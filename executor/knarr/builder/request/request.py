@@ -98,6 +98,8 @@ class BuildRequest:
     """Names, in lower case, of stages whose steps are not looked up in the cache."""
     kept: tuple[Path, ...] = ()
     """Files and directories that a build in place must leave alone for a reason not said here."""
+    more_places: tuple[Path, ...] = ()
+    """What else the flags name for this program to read or write, now or in another build."""
 
     def own_paths(self) -> tuple[Path, ...]:
         """What lies on the machine for this build, or will: nothing of it is the image's."""
@@ -107,6 +109,15 @@ class BuildRequest:
         optional = (self.mount_cache_dir, *directories, *self.credentials.agents.values())
         caches = self.cache.paths if self.cache is not None else ()
         return (self.context, *(path for path in optional if path is not None), *caches, *self.kept)
+
+    def own_places(self) -> tuple[Path, ...]:
+        """Where this program reads and writes for itself: nothing there is part of a build context.
+
+        What the user has made is not among them, though a build reads it: contexts, Dockerfile, secrets.
+        """
+        caches = self.cache.paths if self.cache is not None else ()
+        mounts = (self.mount_cache_dir,) if self.mount_cache_dir is not None else ()
+        return (self.work_dir, *caches, *mounts, *self.output_paths(), *self.more_places)
 
     def output_paths(self) -> tuple[Path, ...]:
         """Where the build writes at its end: what is there before is not the image's."""

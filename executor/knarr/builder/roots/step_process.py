@@ -2,15 +2,18 @@
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 from knarr.builder.roots.backend import StepCommand
 from knarr.errors import RunError
 from knarr.exec import launch
+from knarr.exec.relay import Relay
 from knarr.exec.spec import RunSpec
 from knarr.rootfs.paths import make_directories
 
 _STDERR = 2
+_LAST_LINES = 40
 
 
 def run_spec(root: Path, command: StepCommand) -> RunSpec:
@@ -40,11 +43,26 @@ def make_working_directory(root: Path, path: str) -> None:
 
 
 def launch_step(spec: RunSpec) -> None:
-    """Run a step to its end, its output on stderr. Raises RunError with its status unless that is 0."""
-    status = launch.run(spec, stdout=_STDERR, stderr=_STDERR)
+    """Run a step to its end, its output on stderr. Raises RunError with its status unless that is 0.
+
+    A terminal is the step's own. Anything else gets the output through a pipe, so that the error has the last
+    of it.
+    """
+    if os.isatty(_STDERR):
+        _check(launch.run(spec, stdout=_STDERR, stderr=_STDERR), "")
+        return
+    with closing(Relay(_STDERR)) as relay:
+        status = launch.run(spec, stdout=relay.write_end, stderr=relay.write_end, relay=relay)
+        _check(status, relay.last_lines(_LAST_LINES))
+
+
+def _check(status: launch.ExitStatus, output: str) -> None:
     if not status.ok:
         raise RunError(
-            f"the process ended with status {status.code}", status=status.code, hint=_hint(status.code)
+            f"the process ended with status {status.code}",
+            status=status.code,
+            hint=_hint(status.code),
+            output=output,
         )
 
 

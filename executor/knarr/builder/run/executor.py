@@ -1,7 +1,7 @@
 """Carries out a plan: stages in an order that their needs allow, steps from the cache where it has them."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,7 @@ class Executor:
         self._works = {index: StageWork(stage) for index, stage in plan.stages.items()}
         self._image_roots: dict[Origin, StageRoot] = {}
         self._exits = ExitStack()
+        self._has_failed = False
 
     def __enter__(self) -> "Executor":
         return self
@@ -131,8 +132,7 @@ class Executor:
         events = StepEvents(self._tools.reporter, work.plan, step)
         layer: Layer | None = None
         if step.layer is not None:
-            with ExitStack() as exits:
-                exits.callback(events.start)
+            with self._told(events), ExitStack() as exits:
                 outcome = self._take_or_make(work, step, step.layer, events, exits)
             if isinstance(outcome, Layer):
                 return outcome
@@ -141,6 +141,18 @@ class Executor:
             self._publish(work, layer)
         events.end(layer)
         return None
+
+    @contextmanager
+    def _told(self, events: StepEvents) -> Iterator[None]:
+        """Say of a step that it started, and whether it failed: of the first only, others waited for it."""
+        try:
+            yield
+        except BaseException:
+            if not self._has_failed:
+                self._has_failed = True
+                events.fail()
+            raise
+        events.start()
 
     def _take_or_make(
         self, work: StageWork, step: Step, layer_step: LayerStep, events: StepEvents, exits: ExitStack

@@ -1,11 +1,11 @@
-"""What is told of a step: that it starts, what the cache said of it, that it ends."""
+"""What is told of a step: that it starts, what the cache said of it, that it ends or fails."""
 
 import time
 
 from knarr.builder.plan.plan import StagePlan
 from knarr.builder.plan.steps import Step
 from knarr.images.image import Layer
-from knarr.progress import CacheJudged, Reporter, StepEnded, StepStarted
+from knarr.progress import CacheJudged, Reporter, StepEnded, StepFailed, StepStarted
 
 
 class StepEvents:
@@ -30,6 +30,14 @@ class StepEvents:
         """Say whether the cache has its layer."""
         step = self._step
         self._reporter.report(CacheJudged(step.id, step.stage, step.number, step.text, is_hit, reason))
+
+    def fail(self) -> None:
+        """Say that it has failed."""
+        self.start()
+        assert self._started_s is not None
+        took_s = time.monotonic() - self._started_s
+        name, total = self._stage.name, len(self._stage.steps)
+        self._reporter.report(StepFailed(self._step.id, name, self._step.number, total, took_s))
 
     def end(self, layer: Layer | None) -> None:
         """Say that it is done."""

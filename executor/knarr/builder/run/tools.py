@@ -84,8 +84,10 @@ def open_tools(
         blobs = Blobs(store, client, rules, local_bases=local_bases)
         exits.callback(blobs.close)
         bases = BaseImages(client, reporter, local_bases)
-        lookup = NamedImages(request.contexts, request.platform, bases, blobs, work_dir / "contexts")
-        context = LocalSource(request.context, source.ignore, work_dir / "context", keeps_owners=True)
+        own = request.own_places()
+        lookup = NamedImages(request.contexts, request.platform, bases, blobs, work_dir / "contexts", own=own)
+        copies = work_dir / "context"
+        context = LocalSource(request.context, source.ignore, copies, own=own, keeps_owners=True)
         directories = Directories(context, lookup, work_dir / "scratch")
         exits.callback(directories.close)
         git = request.git if backend.trusts(request.git.path) else GitProgram()

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from knarr.errors import ContextError
 from knarr.layers.compression import open_decompressed
 from knarr.layers.tar.read import TarReader
+from knarr.linux.plain_directory import make_plain_directory
 from knarr.rootfs.unpacking.unpack import OwnerPolicy, apply_layer
 
 
@@ -31,7 +32,7 @@ class ContextSource:
         return _inside(base, self.sub_path) if self.sub_path else base
 
     def _unpack(self, target: Path, stdin: BinaryIO) -> Path:
-        target.mkdir()
+        make_plain_directory(target)
         if self.path is None:
             _unpack_stream(stdin, target)
             if not any(target.iterdir()):

@@ -1,6 +1,6 @@
 """The images and directories that a Dockerfile names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from knarr.builder.request.contexts import (
@@ -37,12 +37,16 @@ class NamedImages:
         bases: BaseImages,
         blobs: Blobs,
         place: Path,
+        *,
+        own: Iterable[Path] = (),
     ) -> None:
+        """`own` are places of this program, which are no part of a directory that they lie in."""
         self._contexts = contexts
         self._platform = platform
         self._bases = bases
         self._blobs = blobs
         self._place = place
+        self._own = tuple(own)
         self._directories: dict[DirectoryContext, LocalSource] = {}
         self._images: dict[tuple[NamedContext, Platform], Image] = {}
 
@@ -107,5 +111,5 @@ class NamedImages:
             self._place.mkdir(exist_ok=True)
             copies = self._place / str(len(self._directories))
             ignore = read_context_ignore(context.path)
-            self._directories[context] = LocalSource(context.path, ignore, copies)
+            self._directories[context] = LocalSource(context.path, ignore, copies, own=self._own)
         return self._directories[context]

@@ -15,6 +15,7 @@ from knarr.dockerfile.language.add_sources import AddSource
 from knarr.dockerfile.language.remote_sources import GitSource, HttpSource
 from knarr.errors import OutputError
 from knarr.layers.spool import open_file
+from knarr.linux.plain_directory import make_plain_directory
 from knarr.oci.digest import Digest
 from knarr.registry.client import Client
 from knarr.registry.transfer.download import MAX_DOWNLOAD_BYTES, download
@@ -97,7 +98,7 @@ class RemoteSources:
     def _check_out(
         self, source: GitSource, path: Path, created_ns: int, exits: ExitStack
     ) -> tuple[TreeSource, str]:
-        path.mkdir(0o755)
+        make_plain_directory(path)
         auth = self._auth.of_repository(source.remote, source.userinfo)
         commit = check_out(self._git, source, path, auth=auth, created_ns=created_ns)
         root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

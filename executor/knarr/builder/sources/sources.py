@@ -7,6 +7,7 @@ from knarr.builder.plan.steps import Origin
 from knarr.builder.sources.image_lookup import NamedImages
 from knarr.builder.sources.local_source import LocalSource
 from knarr.dockerfile.stages.stages import ContextReference, ScratchReference
+from knarr.linux.plain_directory import make_plain_directory
 from knarr.rootfs.tree import EmptyTree, Tree
 
 
@@ -64,5 +65,5 @@ class _Nothing:
         return EmptyTree()
 
     def locate(self, path: str) -> tuple[Path, str]:
-        self._directory.mkdir(exist_ok=True)
+        make_plain_directory(self._directory, exist_ok=True)
         return self._directory, path

@@ -28,7 +28,7 @@ from knarr.cli.flags.run import RunFlags
 from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
 from knarr.cli.values.arguments import parse_build_args, parse_context_source, parse_targets, with_epoch
-from knarr.cli.values.cache import read_cache
+from knarr.cli.values.cache import cache_places, read_cache
 from knarr.cli.values.compatibility import (
     check_extra_args,
     is_plan_printed,
@@ -151,6 +151,7 @@ def _request(
     dockerfile: Path,
     work: Path,
 ) -> BuildRequest:
+    reports = [Path(flags.log.report).absolute()] if flags.log.report else []
     credentials = read_credentials(flags.mounts.secret, flags.mounts.ssh, environment)
     return BuildRequest(
         context=context,
@@ -178,7 +179,8 @@ def _request(
         - {""},
         mount_cache_dir=_path(flags.mounts.mount_cache_dir),
         git=find_git(environment, credentials.agents.get("default")),
-        kept=(*named_files(environment), *([Path(flags.log.report).absolute()] if flags.log.report else [])),
+        kept=(*named_files(environment), *reports),
+        more_places=(*reports, *cache_places(flags.caching, Path.cwd())),
     )
 
 

@@ -27,6 +27,12 @@ def read_cache(flags: CacheFlags, outputs: Outputs, working_directory: Path) -> 
     )
 
 
+def cache_places(flags: CacheFlags, working_directory: Path) -> tuple[Path, ...]:
+    """The directories that the flags name for caches, whether this build uses them or not."""
+    names = (flags.cache_repo.removeprefix(_LAYOUTS),) if flags.cache_repo.startswith(_LAYOUTS) else ()
+    return tuple(working_directory / name for name in (*names, flags.cache_dir) if name)
+
+
 def _existing(directory: Path) -> Path | None:
     return directory if directory.is_dir() else None
 

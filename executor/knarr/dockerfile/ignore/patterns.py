@@ -79,6 +79,11 @@ class IgnorePatterns:
         """Patterns that leave out all but what one pattern matches. Raises ValueError for a malformed one."""
         return cls((IgnorePattern.parse("**", includes=False), IgnorePattern.parse(text, includes=True)))
 
+    def without(self, paths: Iterable[str]) -> "IgnorePatterns":
+        """These patterns, and last ones that leave out paths as they are, with all that is below them."""
+        literal = tuple(IgnorePattern(path, includes=False, tokens=tuple(path)) for path in paths)
+        return IgnorePatterns((*self.patterns, *literal))
+
     def start(self) -> IgnoreState:
         """The state of the root, for a walk."""
         return first_state([(pattern.tokens, pattern.includes) for pattern in self.patterns])

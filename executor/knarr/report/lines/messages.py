@@ -20,6 +20,7 @@ from knarr.progress import (
     SourceRead,
     StageStarted,
     StepEnded,
+    StepFailed,
     StepStarted,
     Transferred,
     TransferStarted,
@@ -107,6 +108,10 @@ def _step_ended(event: StepEnded, record: BuildRecord) -> Message:
     return "info", ", ".join(facts)
 
 
+def _step_failed(event: StepFailed, _: BuildRecord) -> Message:
+    return "info", f"{event.stage} {event.number}/{event.total} failed in {format_seconds(event.duration_s)}"
+
+
 def _transfer(event: TransferStarted, _: BuildRecord) -> Message:
     transfer = event.transfer
     ends = "from" if transfer.direction == "pull" else "to"
@@ -153,6 +158,7 @@ _MESSAGES: Mapping[type, Callable[[Any, BuildRecord], Message]] = {
     CacheJudged: _judged,
     Phase: _phase,
     StepEnded: _step_ended,
+    StepFailed: _step_failed,
     TransferStarted: _transfer,
     Transferred: _transferred,
     ImageBuilt: _image,

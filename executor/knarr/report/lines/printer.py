@@ -13,6 +13,7 @@ from knarr.progress import (
     SourceRead,
     StageEnded,
     StepEnded,
+    StepFailed,
     StepStarted,
     TransferProgress,
 )
@@ -25,8 +26,8 @@ from knarr.report.record import BuildRecord
 from knarr.report.text import visible
 
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_UNTOLD = frozenset({"text", "message", "hint"})
-"""The message has these values already."""
+_UNTOLD = frozenset({"text", "message", "hint", "output"})
+"""The message has these values already, or the log has."""
 
 Notes = Callable[[Event, BuildRecord], str]
 """An event as a note for a CI system, which then stands instead of its message; empty for none."""
@@ -70,7 +71,7 @@ class Printer:
         """Print the message about an event; the record has taken the event already."""
         if isinstance(event, TransferProgress):
             return
-        if isinstance(event, Phase | StepEnded | Failed):
+        if isinstance(event, Phase | StepEnded | StepFailed | Failed):
             self._take_back()
         if isinstance(event, StepStarted) and self._has_folds and self._rank <= RANKS["info"]:
             self._close_fold(moment)
@@ -78,7 +79,7 @@ class Printer:
             return
         if isinstance(event, StageEnded) and self._has_folds:
             self._resume_fold(record)
-        if isinstance(event, StepEnded | Failed):
+        if isinstance(event, StepEnded | StepFailed | Failed):
             self._end_fold(moment)
         self._message(event, record, moment)
         if isinstance(event, Phase) and event.name == "run":

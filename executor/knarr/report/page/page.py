@@ -9,6 +9,7 @@ from knarr.report.page.tables import layers_card, moves_card, steps_card
 from knarr.report.page.timeline import timeline
 from knarr.report.quantities import format_bytes, format_seconds, plural
 from knarr.report.record import BuildRecord
+from knarr.report.text import visible
 from knarr.report.totals import Totals
 from knarr.version import __version__
 
@@ -73,6 +74,9 @@ def _failure(record: BuildRecord) -> Markup:
     parts = [element("h2", "Why it failed"), element("pre", failure.message)]
     if failure.hint:
         parts.append(element("p", "hint: ", failure.hint))
+    if failure.output:
+        parts.append(element("p", "the last lines of its output:"))
+        parts.append(element("pre", visible(failure.output)))
     if line:
         parts.append(element("p", element("a", f"line {line} of the Dockerfile", href=f"#L{line}")))
     parts.append(element("p", f"exit status {failure.exit_status}", class_="soft"))

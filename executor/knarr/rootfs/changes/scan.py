@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -58,15 +58,23 @@ class Scan:
     """Extended attributes of the directories that have some."""
 
     @classmethod
-    def take(cls, root_fd: int, *, exclude: Exclude | None = None, hash_content: bool = False) -> "Scan":
-        """Record everything below `root_fd`, mount points as empty directories.
+    def take(
+        cls,
+        root_fd: int,
+        *,
+        exclude: Exclude | None = None,
+        hash_content: bool = False,
+        enters: Collection[str] = (),
+    ) -> "Scan":
+        """Record all that is below `root_fd`, mount points as empty directories but for those it `enters`.
 
         Writes dirty pages first, since a page written through a shared mapping is invisible to stat.
         `exclude` drops a path with all that is in it; `hash_content` reads every file. Returns after the
         clock tick of the newest ctime seen, so that a later change is told from it.
         """
-        _syncfs(root_fd)
-        walk = _Walk(root_fd, exclude)
+        for place in ("", *enters):
+            _sync(root_fd, place)
+        walk = _Walk(root_fd, exclude, enters)
         walk.run()
         if hash_content or walk.has_coarse_ctime:
             return cls(walk.directories, walk.hashed(lambda _: True), walk.xattrs)
@@ -91,10 +99,11 @@ def changes(before: Scan, root_fd: int, after: Scan) -> list[LayerItem]:
 class _Walk:
     """One pass over a root directory."""
 
-    def __init__(self, root_fd: int, exclude: Exclude | None) -> None:
+    def __init__(self, root_fd: int, exclude: Exclude | None, enters: Collection[str] = ()) -> None:
         self._root_fd = root_fd
         self._exclude = exclude
-        self._device = os.fstat(root_fd).st_dev
+        self._devices = {os.fstat(root_fd).st_dev}
+        self._enters = enters
         self.directories: dict[str, dict[str, bytes]] = {}
         self.xattrs: dict[str, dict[str, bytes]] = {}
         self.newest_ctime_ns = 0
@@ -138,12 +147,16 @@ class _Walk:
                 ctime_ns = status.st_ctime_ns
                 newest_ns = max(newest_ns, ctime_ns)
                 fine = fine or ctime_ns % _SECOND_NS != 0
-                if kind == stat.S_IFDIR and status.st_dev == self._device:
-                    path = join(directory, name)
+                if kind == stat.S_IFDIR and self._is_entered(path := join(directory, name), status.st_dev):
                     below.append(path)
                     self._keep_xattrs(path, fd, name)
         self.directories[directory] = records
         return below, newest_ns, fine
+
+    def _is_entered(self, path: str, device: int) -> bool:
+        if path in self._enters:
+            self._devices.add(device)
+        return device in self._devices
 
     def _keep_xattrs(self, path: str, fd: int, name: str) -> None:
         xattrs = layer_xattrs(read_xattrs(fd, name))
@@ -271,6 +284,9 @@ def _wait_past(newest_ns: int) -> int:
     return now_ns
 
 
-def _syncfs(fd: int) -> None:
-    """Write the file system's dirty pages; what can't be synced is scanned as it is."""
-    ctypes.CDLL(None, use_errno=True).syncfs(fd)
+def _sync(root_fd: int, path: str) -> None:
+    """Write the dirty pages of a directory's file system; what can't be synced is scanned as it is."""
+    fd = open_directory(root_fd, path, readable=True)
+    if fd is not None:
+        ctypes.CDLL(None, use_errno=True).syncfs(fd)
+        os.close(fd)

@@ -34,7 +34,10 @@ def find_sources(text: str, source: Tree, *, ignored: Ignored | None = None) -> 
 def missing_source(path: str, ignored: Ignored | None) -> ContextError:
     """The error for a source that is not there; says so where it is but was ignored."""
     if ignored is not None and ignored(clean(path)):
-        hint = f"/{clean(path)} is excluded by the ignore file (.dockerignore) of the build context"
+        hint = (
+            f"/{clean(path)} is excluded by the ignore file (.dockerignore) of the build context, "
+            "or is a place that knarr itself writes to: a cache, an output"
+        )
     else:
         hint = "paths are relative to the build context, or to the root of the stage named by --from"
     return ContextError(f'"/{clean(path)}": not found', hint=hint)

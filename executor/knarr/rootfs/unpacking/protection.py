@@ -1,6 +1,7 @@
 """Paths of a root file system that are not the image's: never written, emptied, removed, nor in a layer."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from knarr.layers.paths import parent_of
@@ -15,6 +16,20 @@ class ProtectedError(Exception):
         self.path = path
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a protected place stays protected."""
+
+    reason: str
+    is_left_over: bool = False
+    """Whether files of an earlier build are in it."""
+
+
+Lend = Callable[[str, frozenset[str], frozenset[str]], frozenset[str] | Refused]
+"""Asked for a protected place that an image has something in, with all protected paths, and paths that were
+made there a moment ago. The answer is what stays protected in it where it is the image's from now on."""
+
+
 class Protection:
     """The protected paths, each with all below it, and what becomes of the directories above them.
 
@@ -24,9 +39,17 @@ class Protection:
     alone.
     """
 
-    def __init__(self, paths: Iterable[str], *, pinned: Iterable[str] = ()) -> None:
-        """`pinned` are directories that stay themselves, with nothing in them protected."""
+    def __init__(self, paths: Iterable[str], *, pinned: Iterable[str] = (), lend: Lend | None = None) -> None:
+        """`pinned` are directories that stay themselves, with nothing in them protected.
+
+        `lend` may give a place to the image; such a one is pinned from then on.
+        """
         self.paths = frozenset(paths)
+        self._lend = lend
+        self.refusals: dict[str, Refused] = {}
+        """The places that were asked for in vain."""
+        self.lent: frozenset[str] = frozenset()
+        """Those that were given."""
         pinned = frozenset(pinned)
         self._above = {str(above) for path in (*self.paths, *pinned) for above in PurePosixPath(path).parents}
         self._above |= pinned
@@ -41,6 +64,27 @@ class Protection:
                 return path
             path = parent_of(path)
         return None
+
+    def lend(self, path: str, made: frozenset[str] = frozenset()) -> bool:
+        """Have the image get the place that a path is protected by; whether the path is its own then.
+
+        `made` are paths in it that the caller has made, and removes.
+        """
+        place = self.covering(path)
+        if place is None:
+            return True
+        if self._lend is None or place in self.refusals:
+            return False
+        kept = self._lend(place, self.paths, made)
+        if isinstance(kept, Refused):
+            self.refusals[place] = kept
+            return False
+        self.paths = (self.paths - {place}) | kept
+        self.lent |= {place}
+        above = {str(above) for each in kept for above in PurePosixPath(each).parents} | {place}
+        self._ghosts |= above - self._above - {"."}
+        self._above |= above - {"."}
+        return True
 
     def covers(self, path: str) -> bool:
         """Whether a path is protected."""

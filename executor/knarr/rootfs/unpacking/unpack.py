@@ -125,6 +125,9 @@ class _Applier:
             if self._protection is not None:
                 self._protection.check(path)
         except ProtectedError as error:
+            if not is_marker and self._is_lent(error.path, entry):
+                self._apply(entry)
+                return
             if entry.kind is not Kind.DIRECTORY:  # what is kept is one mostly, and no file is missed
                 self._lose(error.path)
             return
@@ -141,6 +144,12 @@ class _Applier:
         if self._protection is not None:
             self._protection.describe(path)
         self._makers[entry.kind](directory, name, entry, path)
+
+    def _is_lent(self, path: str, entry: Entry) -> bool:
+        """Whether the protected place that a path is in has become the image's, for what can be there."""
+        assert self._protection is not None
+        can_be = entry.kind is Kind.DIRECTORY or path not in self._protection.paths
+        return can_be and self._protection.lend(path)
 
     def _lose(self, path: str) -> None:
         """Note that an entry was left out at a protected place."""

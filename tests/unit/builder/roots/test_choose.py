@@ -61,7 +61,7 @@ def test_namespaces_are_entered_with_one_line_for_the_log(tmp_path: Path) -> Non
     assert "one_root=False" in abilities
     assert dumpable == "dumpable 0"
     assert trusted == "trusted True"
-    assert os.listdir(tmp_path) == ["hosts"]
+    assert sorted(os.listdir(tmp_path)) == ["hosts", "resolv.conf"]
 
 
 def test_in_place_is_for_images_of_ours(tmp_path: Path) -> None:

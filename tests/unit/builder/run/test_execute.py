@@ -10,7 +10,7 @@ from knarr.builder.roots.backend import StepCommand
 from knarr.errors import ContextError, DockerfileError, IsolationError, KnarrError, RunError
 from knarr.images.image import Layer
 from knarr.oci.reference import Reference
-from knarr.progress import BuildPlanned, StepEnded, StepStarted
+from knarr.progress import BuildPlanned, StepEnded, StepFailed, StepStarted
 from support.fake_backend import NO_RUN, ONE_ROOT, PLAIN
 from support.memory_registry import MemoryRegistry
 from support.planned_builds import OpenedBuild, Workshop
@@ -206,6 +206,21 @@ def test_a_failing_step_ends_the_build(workshop: Workshop) -> None:
     assert (caught.value.exit_status, caught.value.line) == (3, 3)
     assert opened.ran == ["write /a 1", "fail 3"]
     assert opened.told[-1] == "step 0/2"
+
+
+@pytest.mark.parametrize(
+    ("lines", "failed"),
+    [
+        ("FROM base\nRUN fail 3\n", "0/1"),
+        ("FROM base\nCOPY nosuch /\n", "0/1"),
+        ("FROM base AS a\nRUN fail 3\nFROM base\nRUN write /a 1\nCOPY --from=a /etc /\n", "0/1"),
+    ],
+)
+def test_the_step_that_failed_is_told_once_at_the_time(workshop: Workshop, lines: str, failed: str) -> None:
+    with pytest.raises(KnarrError), workshop.open(lines) as opened:
+        opened.execute()
+    assert [each.step for each in opened.events if isinstance(each, StepFailed)] == [failed]
+    assert isinstance(opened.events[-1], StepFailed)
 
 
 def test_what_was_made_before_a_failure_is_kept(workshop: Workshop) -> None:

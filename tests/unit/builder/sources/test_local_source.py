@@ -1,5 +1,6 @@
 """A directory as a source: where it is mounted from."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,42 @@ def test_copy_without_what_is_excluded(context: Path) -> None:
     assert local.locate("a/.") == (copy, "")
     whole, _ = local.locate("/")
     assert (whole / "c/d/keep").read_text() == "c/d/keep"
+    local.close()
+
+
+def test_what_is_its_own_is_there_for_nobody(context: Path) -> None:
+    ignore = IgnorePatterns.parse("**\n!a\n!b\n", file=".dockerignore")
+    local = LocalSource(context, ignore, context.parent / "copies", own=[context / "b", context / "a[x]"])
+    assert local.tree().children("") == ["a"]
+    assert local.tree().lookup("b/keep") is None
+    copy, _ = local.locate("/")
+    assert sorted(each.name for each in copy.iterdir()) == ["a"]
+    with pytest.raises(ContextError, match="not found") as caught:
+        local.locate("b")
+    assert "knarr itself writes to" in str(caught.value.hint)
+    local.close()
+
+
+def test_wildcards_in_a_place_are_none(context: Path) -> None:
+    (context / "[ab]").mkdir()
+    local = LocalSource(context, IgnorePatterns(), context.parent / "copies", own=[context / "[ab]"])
+    assert local.tree().children("") == ["a", "b", "c"]
+    local.close()
+
+
+def test_what_is_mounted_belongs_to_root(context: Path) -> None:
+    """As in BuildKit, to which a context is sent without owners, its own directory without its mode."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files to others")
+    os.chown(context / "b/keep", 7, 8)
+    local = source(context)
+    assert local.locate("a") == (context, "a")
+    copy, _ = local.locate("b")
+    assert ((copy / "keep").stat().st_uid, (copy / "keep").stat().st_gid) == (0, 0)
+    os.chown(context / "b/keep", 0, 0)
+    context.chmod(0o700)
+    whole, _ = local.locate("")
+    assert whole.stat().st_mode & 0o7777 == 0o755
     local.close()
 
 

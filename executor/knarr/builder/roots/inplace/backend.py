@@ -20,15 +20,22 @@ from knarr.progress import Reporter
 class InplaceBackend:
     """The one root directory, lent to a stage at a time; `close` puts back what it held before all.
 
-    Never touched: what is mounted in it, this program, and `kept` with all below.
+    Never touched: what is mounted in it, this program, and `kept` with all below. An empty volume may be the
+    image's meanwhile, unless one of `outputs` is to be in it.
     """
 
     def __init__(
-        self, work_dir: Path, kept: Iterable[Path], reporter: Reporter, root: Path = Path("/")
+        self,
+        work_dir: Path,
+        kept: Iterable[Path],
+        reporter: Reporter,
+        root: Path = Path("/"),
+        *,
+        outputs: Iterable[Path] = (),
     ) -> None:
         self._root = root
         self._aside = work_dir / "aside"
-        self._container = Container(root, work_dir, (*_lasting(), *kept), reporter)
+        self._container = Container(root, work_dir, (*_lasting(), *kept), reporter, outputs)
         self._holder: InplaceRoot | None = None
         self._abilities = Abilities(
             can_run=True,

@@ -12,9 +12,10 @@ from knarr.errors import IsolationError
 from knarr.exec.spec import RootMount
 from knarr.layers.paths import name_of, parent_of
 from knarr.linux.mounts import read_mount_points
+from knarr.linux.plain_directory import make_plain_directory
 from knarr.rootfs.copying.write_tree import write_tree
 from knarr.rootfs.dir_tree import DirTree
-from knarr.rootfs.paths import remove_tree, resolve_directory
+from knarr.rootfs.paths import make_implicit, remove_tree, resolve_directory
 from knarr.rootfs.unpacking.protection import Protection
 
 _TMPFS_MODE = 0o1777
@@ -69,7 +70,7 @@ class _Place:
             )
         self._refuse_to_move_what_is_kept()
         for path in self._missing_parents():
-            self._change(path, lambda directory, name: os.mkdir(name, 0o755, dir_fd=directory))
+            self._change(path, make_implicit)
             exits.callback(self._undo, path, _remove_empty)
         if os.path.lexists(self._target):
             self._aside.parent.mkdir(exist_ok=True)
@@ -103,8 +104,7 @@ class _Place:
     def _make_memory(self) -> None:
         """A directory, which is on disk here."""
         modes = [text.removeprefix("mode=") for text in self._mount.options if text.startswith("mode=")]
-        self._target.mkdir()
-        self._target.chmod(int(modes[0], 8) if modes else _TMPFS_MODE)
+        make_plain_directory(self._target, int(modes[0], 8) if modes else _TMPFS_MODE)
 
     def _missing_parents(self) -> list[str]:
         above = [str(path) for path in Path(self.path).parents if str(path) != "."]

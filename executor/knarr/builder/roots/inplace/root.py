@@ -66,6 +66,7 @@ class ImageFiles:
             root_fd,
             exclude=(lambda path: leaves_out(path) or is_within(path, covered)) if covered else leaves_out,
             hash_content=self._hash_content,
+            enters=self._protection.lent,
         )
 
     def take_in(self, changed: Sequence[LayerItem]) -> list[LayerItem]:
@@ -90,12 +91,14 @@ class ImageFiles:
         return items
 
     @contextmanager
-    def step(self, working_dir: str, mounts: Sequence[RootMount], aside: Path) -> Iterator[frozenset[str]]:
+    def step(
+        self, working_dir: str, mounts: Sequence[RootMount], aside: Path, made: frozenset[str]
+    ) -> Iterator[frozenset[str]]:
         """A step has its working directory and its mounts; the paths that these cover are what comes.
 
-        `aside` is for what must be out of the way. Raises IsolationError.
+        `aside` is for what must be out of the way, `made` are mount points. Raises IsolationError.
         """
-        with working_in(self._root, working_dir, self._protection, self._hidden):
+        with working_in(self._root, working_dir, self._protection, self._hidden, made):
             make_working_directory(self._root, working_dir)
             with moved_in(self._root, mounts, self._protection, aside) as covered:
                 yield covered
@@ -119,6 +122,8 @@ class InplaceRoot:
         self._scan: Scan | None = None
         self._covered: frozenset[str] = frozenset()
         """What the step under way has other things in place of, as if mounted: it does not change."""
+        self._made: frozenset[str] = frozenset()
+        """Mount points of that step."""
         self._is_lost = False
 
     @property
@@ -151,6 +156,7 @@ class InplaceRoot:
         before = self._scan or self._image.scan(self._root_fd, frozenset())
         self._forget()
         self._covered = frozenset()
+        self._made = frozenset(path for path, _ in mount_points)
         with mount_points_in(self._root_fd, mount_points):
             process(self._image.root)
         after = self._image.scan(self._root_fd, self._covered)
@@ -162,7 +168,7 @@ class InplaceRoot:
     @contextmanager
     def step(self, working_dir: str, mounts: Sequence[RootMount], aside: Path) -> Iterator[None]:
         """What a process that `run` has started needs around it; see `ImageFiles.step`."""
-        with self._image.step(working_dir, mounts, aside) as self._covered:
+        with self._image.step(working_dir, mounts, aside, self._made) as self._covered:
             yield
 
     def close(self) -> None:

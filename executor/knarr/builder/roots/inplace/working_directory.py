@@ -15,19 +15,31 @@ _MOST_NAMES = 3
 
 
 @contextmanager
-def working_in(root: Path, path: str, protection: Protection, hidden: Container[str]) -> Iterator[None]:
+def working_in(
+    root: Path, path: str, protection: Protection, hidden: Container[str], made: frozenset[str] = frozenset()
+) -> Iterator[None]:
     """A step works in a directory of the root for the length of a block.
 
-    `hidden` are protected places where the image has files. Raises IsolationError for a directory that is not
-    the image's where the step would miss files of the image, or has changed something when the block ends.
+    An empty volume becomes the image's for it; `made` in it are mount points of the step. `hidden` are
+    protected places where the image has files. Raises IsolationError for a directory that is not the image's
+    where the step would miss files of the image, or has changed something when the block ends.
     """
     resolved = resolve_inside(root, path)
     place = protection.covering(resolved)
     if place is None:
         yield
         return
+    if protection.lend(resolved, made):
+        protection.describe(place)
+        yield
+        return
     hint = f"mount the volume somewhere else than at /{place}, or choose another WORKDIR"
+    refused = protection.refusals.get(place)
+    if refused is not None:
+        hint += f"; an empty volume would be used, but {refused.reason}"
     reason = _reason_against(place, root / resolved, hidden)
+    if refused is not None and refused.is_left_over:
+        reason = refused.reason
     if reason is not None:
         raise IsolationError(
             f"a step can't work in {path}: /{place} is this container's own, {reason}", hint=hint

@@ -100,15 +100,19 @@ def enter_namespaces(work_dir: Path, *, pid_namespace: bool) -> tuple[NamespaceB
     backend = NamespaceBackend(
         abilities,
         pid_namespace=pid_namespace,
-        resolv_conf=_resolv_conf(),
+        resolv_conf=_write_resolv_conf(work_dir),
         hosts=_write_hosts(work_dir),
     )
     return backend, "changes by overlayfs" if support.usable else f"changes by scan ({support.reason})"
 
 
-def _resolv_conf() -> Path | None:
-    path = Path("/etc/resolv.conf")
-    return path.resolve() if path.exists() else None
+def _write_resolv_conf(work_dir: Path) -> Path | None:
+    """The machine's /etc/resolv.conf for every user of a step to read, whatever its own mode is."""
+    try:
+        data = Path("/etc/resolv.conf").read_bytes()
+    except OSError:
+        return None
+    return _write_for_all(work_dir / "resolv.conf", data)
 
 
 def _with_hosts(hosts: Path, added: tuple[tuple[str, str], ...]) -> Path:
@@ -128,7 +132,11 @@ def _write_hosts(work_dir: Path) -> Path:
         text = Path("/etc/hosts").read_text(errors="surrogateescape")
     except OSError:
         text = "127.0.0.1 localhost\n::1 localhost\n"
-    path = work_dir / "hosts"
-    path.write_text(f"{text.rstrip()}\n127.0.0.1 {DEFAULT_HOSTNAME}\n", errors="surrogateescape")
+    lines = f"{text.rstrip()}\n127.0.0.1 {DEFAULT_HOSTNAME}\n"
+    return _write_for_all(work_dir / "hosts", lines.encode(errors="surrogateescape"))
+
+
+def _write_for_all(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
     os.chmod(path, 0o644)
     return path

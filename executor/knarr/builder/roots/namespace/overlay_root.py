@@ -9,6 +9,7 @@ from knarr.builder.roots.backend import LayerFiller, Process
 from knarr.builder.roots.unpacking import unpack_layers
 from knarr.layers.entry import LayerItem
 from knarr.linux.overlay import copy_root_metadata, mount_overlay, unmount
+from knarr.linux.plain_directory import make_plain_directory
 from knarr.rootfs.changes.overlay_diff import diff_upper
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.mount_points import (
@@ -45,7 +46,8 @@ class OverlayRoot:
     ) -> "OverlayRoot":
         """Make the lowest directory below `place` with the files of the layers in it."""
         base = place / "base"
-        base.mkdir(parents=True, mode=0o755)
+        place.mkdir(parents=True, exist_ok=True)
+        make_plain_directory(base)
         unpack_layers(base, layers, owner_policy=owner_policy)
         return cls(place, [base], owner_policy=owner_policy, userxattr=userxattr)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from knarr.builder.roots.backend import LayerFiller, Process
 from knarr.builder.roots.unpacking import unpack_layers
 from knarr.layers.entry import LayerItem
+from knarr.linux.plain_directory import make_plain_directory
 from knarr.rootfs.changes.scan import Scan, changes
 from knarr.rootfs.dir_tree import DirTree
 from knarr.rootfs.mount_points import MountPoint, mount_points_in
@@ -34,7 +35,8 @@ class PlainRoot:
         With `hash_content`, every scan reads all files.
         """
         root = place / "root"
-        root.mkdir(parents=True, mode=0o755)
+        place.mkdir(parents=True, exist_ok=True)
+        make_plain_directory(root)
         unpack_layers(root, layers, owner_policy=owner_policy)
         return cls(root, owner_policy=owner_policy, hash_content=hash_content)
 
