@@ -157,6 +157,17 @@ def test_all_results_are_there_without_a_push(
     assert results == {"IMAGE_URL": "", "IMAGE_DIGEST": entry["digest"], "IMAGE_REF": "", "IMAGES": ""}
 
 
+def test_push_by_digest(
+    runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None]
+) -> None:
+    write("FROM scratch\nCOPY file /\n")
+    name = f"{base_registry.host}/tekton/by-digest"
+    built = runner.run(BUILD, {"IMAGE": name, "PUSH_BY_DIGEST": "true"}, {"source": source})
+    assert (built["IMAGE_URL"], built["IMAGE_REF"]) == (name, f"{name}@{built['IMAGE_DIGEST']}")
+    runner.run(INDEX, {"IMAGE": f"{name}:1", "IMAGES": [str(built["IMAGE_REF"])]}, {})
+    assert json.loads(base_registry.get("tekton/by-digest/tags/list"))["tags"] == ["1"]
+
+
 def test_many_destinations(
     runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None]
 ) -> None:

@@ -296,3 +296,38 @@ def test_refuses(fetcher: Fetcher) -> None:
     ):
         with pytest.raises(RefusedError, match=message):
             fetcher.runner.run(CONTEXT, {"URL": url}, {"source": fetcher.source})
+
+
+def test_a_volume_of_root(fetcher: Fetcher) -> None:
+    """As a driver makes it, for a pod without fsGroup; a freshly formatted disk has a directory of root's too."""
+    fetcher.source.chmod(0o755)
+    os.chown(fetcher.source, 0, 0)
+    given = {"URL": "https://git.invalid/app.git"}
+    with pytest.raises(RefusedError, match="user 65532 can't write to (?s:.*)fsGroup of the run to 65532"):
+        fetcher.runner.run(CONTEXT, given, {"source": fetcher.source})
+    fetcher.source.chmod(0o777)
+    (fetcher.source / "lost+found").mkdir(0o700)
+    with pytest.raises(RefusedError, match="check the host in URL"):
+        fetcher.runner.run(CONTEXT, given, {"source": fetcher.source})
+    (fetcher.source / "other").mkdir(0o700)
+    (fetcher.source / "other/file").touch()
+    with pytest.raises(RefusedError, match="can't delete what is in (?s:.*)another user's files"):
+        fetcher.runner.run(CONTEXT, given, {"source": fetcher.source})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DELETE_EXISTING", "yes"),
+        ("SUBMODULES", "True"),
+        ("DEPTH", "-1"),
+        ("SUBDIRECTORY", "../.."),
+        ("URL", "-o@x:y"),
+    ],
+)
+def test_values_that_mean_nothing(fetcher: Fetcher, name: str, value: str) -> None:
+    """They are refused by name, not taken for something else."""
+    with pytest.raises(RefusedError, match=f"error: (a )?{name} "):
+        fetcher.runner.run(
+            CONTEXT, {"URL": "https://git.invalid/app.git", name: value}, {"source": fetcher.source}
+        )

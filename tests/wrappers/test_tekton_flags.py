@@ -269,7 +269,7 @@ def test_a_step_action_reference_can_be_swapped() -> None:
     path = TASKS / "stepactions/knarr-build/0.1/knarr-build.yaml"
     spec = yaml.safe_load(path.read_text())["spec"]
     params = {each["name"]: each.get("default") for each in spec["params"]}
-    of_kaniko = {
+    of_kaniko: dict[str, Any] = {
         "source-path": None,
         "dockerconfig-path": "",
         "IMAGE": None,

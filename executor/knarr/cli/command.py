@@ -10,7 +10,8 @@ import typer
 
 from knarr.cli.flags.kinds import SWITCH_METAVAR, Switch
 from knarr.cli.flags.lists import LISTS
-from knarr.cli.values.grammar import LIST_END, Flag, Grammar
+from knarr.cli.values.grammar import Flag, Grammar
+from knarr.cli.values.spliced_lists import LIST_END
 from knarr.errors import UsageError
 
 Handler = Callable[..., int]
