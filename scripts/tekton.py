@@ -19,7 +19,7 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 _NOTE = "# Made of {task} by scripts/tekton.py: change that, then run `make tables`.\n---\n"
 _WORKSPACE_PATH = re.compile(r"\$\(workspaces\.([a-z-]+)\.path\)")
 _RESULT_PATH = re.compile(r"\$\(results\.([A-Za-z_-]+)\.path\)")
-_PARAM = re.compile(r"\$\(params\.([A-Za-z0-9_]+)(?:\[\*\])?\)")
+_PARAM = re.compile(r"\$\(params\.([A-Za-z0-9_-]+)(?:\[\*\])?\)")
 _RESULT = re.compile(r"\$\(step\.results\.([A-Za-z_-]+)\.path\)")
 _STEP_ACTIONS: Mapping[str, Mapping[str, str]] = {
     "knarr-build": {"build-and-push": "knarr-build"},
@@ -94,8 +94,8 @@ def _with_template(step: Document, spec: Document) -> Document:
 
 
 def path_param(workspace: str) -> str:
-    """The parameter with the path of what is a workspace in the Task."""
-    return workspace.upper().replace("-", "_") + "_PATH"
+    """The parameter with the path of what is a workspace in the Task; kaniko's StepAction has such names."""
+    return f"{workspace}-path"
 
 
 def _path_param(workspace: Document) -> Document:

@@ -145,13 +145,61 @@ def test_the_parameters_of_kaniko_are_enough(
     )
 
 
-def test_there_are_no_results_without_a_push(
-    runner: TaskRunner, source: Path, write: Callable[[str], None]
+@pytest.mark.parametrize("parameter", ["NO_PUSH", "SKIP_PUSH"])
+def test_all_results_are_there_without_a_push(
+    runner: TaskRunner, source: Path, write: Callable[[str], None], parameter: str
+) -> None:
+    """A Pipeline that refers to one that is not there ends with CouldntGetPipelineResult."""
+    write("FROM scratch\nCOPY file /\n")
+    params = {"IMAGE": "registry.invalid/a:1", parameter: "true", "OCI_LAYOUT": "layout"}
+    results = runner.run(BUILD, params, {"source": source})
+    (entry,) = json.loads((source / "layout/index.json").read_text())["manifests"]
+    assert results == {"IMAGE_URL": "", "IMAGE_DIGEST": entry["digest"], "IMAGE_REF": "", "IMAGES": ""}
+
+
+def test_push_by_digest(
+    runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None]
 ) -> None:
     write("FROM scratch\nCOPY file /\n")
-    params = {"IMAGE": "registry.invalid/a:1", "NO_PUSH": "true", "OCI_LAYOUT": "layout"}
-    assert runner.run(BUILD, params, {"source": source}) == {}
-    assert (source / "layout/index.json").exists()
+    name = f"{base_registry.host}/tekton/by-digest"
+    built = runner.run(BUILD, {"IMAGE": name, "PUSH_BY_DIGEST": "true"}, {"source": source})
+    assert (built["IMAGE_URL"], built["IMAGE_REF"]) == (name, f"{name}@{built['IMAGE_DIGEST']}")
+    runner.run(INDEX, {"IMAGE": f"{name}:1", "IMAGES": [str(built["IMAGE_REF"])]}, {})
+    assert json.loads(base_registry.get("tekton/by-digest/tags/list"))["tags"] == ["1"]
+
+
+def test_many_destinations(
+    runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None]
+) -> None:
+    """The runner fails a step whose results are too much, as Tekton does."""
+    write("FROM scratch\nCOPY file /\n")
+    names = [f"--destination={base_registry.host}/tekton/many-{number}:1" for number in range(50)]
+    params: dict[str, Value] = {"IMAGE": f"{base_registry.host}/tekton/many:1", "EXTRA_ARGS": names}
+    results = runner.run(BUILD, params, {"source": source})
+    told = str(results["IMAGES"]).split(",")
+    assert told[0] == results["IMAGE_REF"]
+    assert f"leaves out {51 - len(told)} repositories" in runner.logs[-1]
+    assert json.loads(base_registry.get("tekton/many-49/tags/list"))["tags"] == ["1"]
+
+
+def test_paths_and_the_directory_of_tekton(
+    runner: TaskRunner, base_registry: Registry, source: Path, write: Callable[[str], None]
+) -> None:
+    """Kubebuilder's kind of Dockerfile, with absolute paths as kaniko's Task has them."""
+    write(
+        "FROM busybox AS builder\nWORKDIR /workspace\nCOPY file file\n"
+        "RUN cat file > manager && ls -A > /list\n"
+        "FROM busybox\nWORKDIR /\nCOPY --from=builder /workspace/manager /list /\n"
+    )
+    params: dict[str, Value] = {
+        "IMAGE": f"{base_registry.host}/tekton/workspace:1",
+        "DOCKERFILE": "/workspace/source/Dockerfile",
+        "REGISTRY_MAPS": [f"docker.io={base_registry.host}"],
+        "EXTRA_ARGS": ["--digest-file=/workspace/source/digest"],
+    }
+    results = runner.run(BUILD, params, {"source": source})
+    assert (source / "digest").read_text() == results["IMAGE_DIGEST"]
+    assert not [path for path in (runner.directory / "workspace").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("key", ["config.json", ".dockerconfigjson"])

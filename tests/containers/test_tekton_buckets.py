@@ -39,6 +39,8 @@ WATCHED = {**CONTEXT, "steps": [*CONTEXT["steps"], LATER]}
 DOCKERFILE = "FROM scratch\nLABEL of=bucket\nCOPY deep/file /\n"
 
 Files = Mapping[str, str]
+NO_COMMIT = {"commit": "", "committer-date": ""}
+"""Results of what is no git repository: all are there, since a Pipeline may refer to them."""
 
 
 @dataclass(frozen=True)
@@ -206,14 +208,14 @@ def test_archives_and_trees(fetcher: Fetcher, bucket: Bucket, content: Path) -> 
     checksum = hashlib.sha256((content / "app/context.tar.gz").read_bytes()).hexdigest()
     (fetcher.source / "left over").write_text("")
     results = fetcher.fetch(bucket.right, bucket.private, **bucket.params, URL=url, CHECKSUM=checksum)
-    assert results == {"url": url, "checksum": checksum}
+    assert results == {**NO_COMMIT, "url": url, "checksum": checksum}
     assert _names(fetcher.source) == ["Dockerfile", "deep/file"]
     # The step after it had the context, and nothing else of this Task's.
     assert fetcher.runner.logs[-1].startswith("source\n")
     assert DOCKERFILE in fetcher.runner.logs[-1]
     tree = f"{bucket.url}/app/tree/"
     results = fetcher.fetch(bucket.right, bucket.private, **bucket.params, URL=tree, SUBDIRECTORY="sub")
-    assert results == {"url": tree}
+    assert results == {**NO_COMMIT, "url": tree, "checksum": ""}
     assert _names(fetcher.source / "sub") == ["Dockerfile", "deep/file"]
     assert (fetcher.source / "sub/deep/file").read_text() == "deep\n"
 
@@ -343,5 +345,5 @@ def test_a_public_archive(fetcher: Fetcher, content: Path) -> None:
     with object_store({"builds": {"context.tar.gz": archive}}) as address:
         url = f"{address}/builds/context.tar.gz"
         results = fetcher.fetch(None, [], URL=url)
-    assert results == {"url": url, "checksum": hashlib.sha256(archive).hexdigest()}
+    assert results == {**NO_COMMIT, "url": url, "checksum": hashlib.sha256(archive).hexdigest()}
     assert _names(fetcher.source) == ["Dockerfile", "deep/file"]

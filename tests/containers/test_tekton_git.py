@@ -153,7 +153,12 @@ def test_revisions(fetcher: Fetcher, served: Served) -> None:
         ("refs/pull/7/head", "second"),
     ):
         results = fetcher.fetch(served.secrets, URL=url, REVISION=revision)
-        assert results == {"url": url, "commit": commits[commit], "committer-date": str(COMMIT_TIME_S)}
+        assert results == {
+            "url": url,
+            "commit": commits[commit],
+            "committer-date": str(COMMIT_TIME_S),
+            "checksum": "",
+        }
         assert (fetcher.source / "file").read_text() == commit
         assert fetcher.commits(fetcher.source) == 1
     fetcher.fetch(served.secrets, URL=f"{url}#refs/pull/7/head", DEPTH="0", SUBDIRECTORY="deep/er")
@@ -296,3 +301,38 @@ def test_refuses(fetcher: Fetcher) -> None:
     ):
         with pytest.raises(RefusedError, match=message):
             fetcher.runner.run(CONTEXT, {"URL": url}, {"source": fetcher.source})
+
+
+def test_a_volume_of_root(fetcher: Fetcher) -> None:
+    """As a driver makes it, for a pod without fsGroup; a new disk has a directory of root's too."""
+    fetcher.source.chmod(0o755)
+    os.chown(fetcher.source, 0, 0)
+    given = {"URL": "https://git.invalid/app.git"}
+    with pytest.raises(RefusedError, match=r"user 65532 can't write to (?s:.*)fsGroup of the run to 65532"):
+        fetcher.runner.run(CONTEXT, given, {"source": fetcher.source})
+    fetcher.source.chmod(0o777)
+    (fetcher.source / "lost+found").mkdir(0o700)
+    with pytest.raises(RefusedError, match="check the host in URL"):
+        fetcher.runner.run(CONTEXT, given, {"source": fetcher.source})
+    (fetcher.source / "other").mkdir(0o700)
+    (fetcher.source / "other/file").touch()
+    with pytest.raises(RefusedError, match=r"can't delete what is in (?s:.*)another user's files"):
+        fetcher.runner.run(CONTEXT, given, {"source": fetcher.source})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DELETE_EXISTING", "yes"),
+        ("SUBMODULES", "True"),
+        ("DEPTH", "-1"),
+        ("SUBDIRECTORY", "../.."),
+        ("URL", "-o@x:y"),
+    ],
+)
+def test_values_that_mean_nothing(fetcher: Fetcher, name: str, value: str) -> None:
+    """They are refused by name, not taken for something else."""
+    with pytest.raises(RefusedError, match=f"error: {name} "):
+        fetcher.runner.run(
+            CONTEXT, {"URL": "https://git.invalid/app.git", name: value}, {"source": fetcher.source}
+        )

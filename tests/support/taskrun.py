@@ -12,12 +12,18 @@ import yaml
 
 from support.docker_engine import Engine, RefusedError
 from support.tekton_files import TASKS
-from support.tekton_variables import Value, VariableError, replaced
+from support.tekton_variables import Value, VariableError, expanded, replaced
 
 _STEP_RESULT = re.compile(r"\$\(steps\.([a-z0-9-]+)\.results\.([A-Za-z0-9_-]+)\)")
 _TASK_FIELDS = frozenset("description params results stepTemplate steps volumes workspaces".split())
 _STEP_FIELDS = frozenset("args command env image script securityContext volumeMounts workingDir".split())
 _CALL_FIELDS = frozenset("name params ref volumeMounts workspaces".split())
+_WRITTEN = ("artifacts", "creds", "home", "results", "run/0", "steps")
+"""Below /tekton, volumes that any user may write to. In `steps` Tekton has links to `run`."""
+_READ = ("bin", "downward", "scripts", "serviceaccount")
+"""Those that a step may only read; the last one is of Kubernetes, at _ACCOUNT."""
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_MESSAGE_BYTES, _POD_MESSAGE_BYTES = 4096, 12 * 1024
 _PARAM_FIELDS = frozenset("default description name properties type".split())
 
 Document = Mapping[str, Any]
@@ -110,8 +116,12 @@ class _Run:
 
     def __post_init__(self) -> None:
         shutil.rmtree(self.runner.directory, ignore_errors=True)
-        for name in ("results", "home", "steps", "scripts"):
+        for name in (*_WRITTEN, *_READ, "workspace"):
             self.made[name] = self._directory(name)
+        for name in ("token", "namespace", "ca.crt"):
+            (self.made["serviceaccount"] / name).write_text(name)
+        (self.made["bin"] / "entrypoint").write_text("#!/bin/false\n")
+        (self.made["downward"] / "ready").write_text("READY")
         for volume in self.spec.get("volumes", []):
             assert volume["emptyDir"] == {}
             self.made[f"volume {volume['name']}"] = self._directory(f"volume-{volume['name']}")
@@ -177,6 +187,8 @@ class _Run:
             script.write_text(step["script"])
             script.chmod(0o755)
             command = [f"/tekton/scripts/{step['name']}", *step.get("args", [])]
+        variables = _environment(step)
+        command = [expanded(each, variables) for each in command]
         image = self.runner.images.get(step["image"], step["image"])
         words: list[str] = [*self.runner.interpreters.get(image, ()), *command]
         options = [f"--entrypoint={words[0]}", *self.runner.options, *self._options(step)]
@@ -184,14 +196,32 @@ class _Run:
         self.runner.logs.append(done.stdout + done.stderr)
         if done.returncode:
             raise RefusedError(f"step {step['name']}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        self._check_message(step["name"])
+
+    def _check_message(self, step: str) -> None:
+        """The results fit into the step's message, beside Tekton's own, and that into its part of a pod's."""
+        places = [self.made["results"], self.made["steps"] / f"step-{step}/results"]
+        found = [path for place in places if place.exists() for path in place.iterdir()]
+        entries = [{"key": path.name, "value": path.read_text(), "type": 1} for path in found]
+        message = json.dumps([*entries, {"key": "StartedAt", "value": "2026-01-01T00:00:00.000Z", "type": 3}])
+        # The init containers place the entrypoint, the scripts and the working directories.
+        room = min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // (len(self.spec["steps"]) + 3))
+        if len(message) > room:
+            raise RefusedError(f"step {step}: Termination message is above max allowed size")
 
     def _options(self, step: Document) -> Iterator[str]:
-        environment = {each["name"]: each["value"] for each in step.get("env", [])}
+        environment = _environment(step)
         yield from (f"--env={name}={value}" for name, value in environment.items())
         yield f"--workdir={step.get('workingDir', '/workspace')}"
         yield from security_options(step.get("securityContext", {}))
-        for name in ("results", "home", "steps", "scripts"):
-            yield f"--volume={self.made[name]}:/tekton/{name}"
+        yield f"--volume={self.made['workspace']}:/workspace"
+        yield from (f"--volume={self.made[name]}:/tekton/{name}" for name in _WRITTEN)
+        for name in _READ:
+            place = _ACCOUNT if name == "serviceaccount" else f"/tekton/{name}"
+            yield f"--volume={self.made[name]}:{place}:ro"
+        termination = self.made["workspace"].with_name("termination")
+        termination.write_text("")
+        yield f"--volume={termination}:/tekton/termination"
         for mount in step.get("volumeMounts", []):
             checked(mount, {"name", "mountPath"}, "the mount")
             yield f"--volume={self.made['volume ' + mount['name']]}:{mount['mountPath']}"
@@ -253,6 +283,14 @@ def security_options(context: Document) -> Iterator[str]:
     capabilities: Mapping[str, Sequence[str]] = context.get("capabilities", {})
     yield from (f"--cap-drop={each}" for each in capabilities.get("drop", []))
     yield from (f"--cap-add={each}" for each in capabilities.get("add", []))
+
+
+def _environment(step: Document) -> dict[str, str]:
+    """The variables of a step: `$(NAME)` stands for those before it."""
+    environment: dict[str, str] = {}
+    for each in step.get("env", []):
+        environment[each["name"]] = expanded(each["value"], environment)
+    return environment
 
 
 def _mount_path(workspace: Document) -> str:

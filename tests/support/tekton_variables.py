@@ -7,6 +7,8 @@ from typing import Any
 VARIABLE = re.compile(r"\$\(([A-Za-z][A-Za-z0-9._-]*)(\[(?:\*|\d+)\])?\)")
 _LIKE_ONE = re.compile(r"\$\((?:context|finally|params|results|steps?|tasks|workspaces)[.\[]")
 
+_OF_KUBERNETES = re.compile(r"\$(?:\$|\(([^)]*)\))")
+
 Value = str | Sequence[str] | Mapping[str, str]
 
 
@@ -34,6 +36,17 @@ def replaced_whole(value: Any, variables: Mapping[str, Value]) -> Any:
     if isinstance(found, str):
         raise VariableError(f"{value} is a text")
     return found
+
+
+def expanded(text: str, environment: Mapping[str, str]) -> str:
+    """A container's argument as the kubelet gives it: `$(NAME)` of known variables, `$$` for one `$`."""
+
+    def one(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "$"
+        return environment.get(match[1], match[0])
+
+    return _OF_KUBERNETES.sub(one, text)
 
 
 def _items(item: Any, variables: Mapping[str, Value]) -> Sequence[Any]:

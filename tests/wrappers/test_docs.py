@@ -16,7 +16,7 @@ import yaml
 from support import gitlab_template
 from support.doc_blocks import Block, blocks
 from support.flag_values import build_flags
-from support.tekton_files import TASKS, resources
+from support.tekton_files import TASKS, examples, resources
 from support.unique_keys import load_yaml
 
 REPOSITORY = Path(__file__).parents[2]
@@ -157,3 +157,23 @@ def test_kubernetes(block: Block) -> None:
 @pytest.mark.parametrize("platform", DOCUMENTS)
 def test_there_are_blocks(platform: str) -> None:
     assert _yaml(platform)
+
+
+def _runs(path: Path) -> list[Mapping[str, Any]]:
+    if path.suffix == ".md":
+        texts = [block.text for block in blocks(path) if not NO_YAML.match(block.text)]
+    else:
+        texts = [path.read_text()]
+    found = [each for text in texts for each in yaml.safe_load_all(text) if isinstance(each, dict)]
+    return [each for each in found if each.get("kind") == "TaskRun"]
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS["tekton"], *examples()], ids=str)
+def test_a_task_run_has_one_claim(path: Path) -> None:
+    """Under Tekton's default flags its controller refuses more (pkg/workspace, ValidateOnlyOnePVCIsUsed)."""
+    for run in _runs(path):
+        bound = run["spec"].get("workspaces", [])
+        claims = {
+            each["persistentVolumeClaim"]["claimName"] for each in bound if "persistentVolumeClaim" in each
+        }
+        assert len(claims) + sum("volumeClaimTemplate" in each for each in bound) < 2

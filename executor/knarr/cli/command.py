@@ -10,7 +10,8 @@ import typer
 
 from knarr.cli.flags.kinds import SWITCH_METAVAR, Switch
 from knarr.cli.flags.lists import LISTS
-from knarr.cli.values.grammar import LIST_END, Flag, Grammar
+from knarr.cli.values.grammar import Flag, Grammar
+from knarr.cli.values.spliced_lists import LIST_END
 from knarr.errors import UsageError
 
 Handler = Callable[..., int]
@@ -18,7 +19,9 @@ Handler = Callable[..., int]
 _LISTS_HELP = f"""\
 Several values in a row: --destinations A B {LIST_END}, and so --annotations, --build-args, --build-contexts,
 --extra-tags, --labels, --result-files, --secrets and those of registries. An empty value is as if the
-flag were not there.
+flag were not there. For wrappers whose lists hold other people's values: --lists=N as the first argument
+says how many {LIST_END} are the wrapper's own, --extra-args where flags of others begin; one more of either
+is refused.
 """
 
 

@@ -3,17 +3,19 @@
 from collections.abc import Iterable
 
 from knarr.builder.request.output_files import OutputFile
-from knarr.builder.request.results import BuildResult
+from knarr.builder.request.results import BuildResult, image_references, images_left_out
 from knarr.linux.whole_files import (
     append_to_file,
     check_place,
     os_errors,
     write_file,
 )
+from knarr.progress import Note
 from knarr.registry.client import Client
 from knarr.registry.transfer.put_file import put_file
 
 _PLAIN_TEXT = "text/plain"
+_LEFT_OUT = "the result IMAGES leaves out {} repositories that were pushed to: Tekton has no room for them"
 
 
 def check_output_files(files: Iterable[OutputFile]) -> None:
@@ -32,6 +34,8 @@ def write_output_files(files: Iterable[OutputFile], result: BuildResult, client:
         text = file.text(result)
         if text is not None:
             _write(file, text.encode(), client)
+        if file.text is image_references and (left_out := images_left_out(result)):
+            client.reporter.report(Note(_LEFT_OUT.format(left_out), "warning"))
 
 
 def _write(file: OutputFile, data: bytes, client: Client) -> None:

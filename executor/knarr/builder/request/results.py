@@ -64,32 +64,32 @@ def metadata(result: BuildResult) -> str:
     return json.dumps(_metadata(result), indent=2, ensure_ascii=False)
 
 
-def image_url(result: BuildResult) -> str | None:
+def image_url(result: BuildResult) -> str:
     """The first name that was pushed, with its tag where it has one."""
-    return str(result.names[0]) if result.pushed else None
+    return str(result.names[0]) if result.pushed else ""
 
 
-def image_digest(result: BuildResult) -> str | None:
-    """The digest of what was pushed."""
-    return str(result.digest) if result.pushed else None
-
-
-def image_reference(result: BuildResult) -> str | None:
+def image_reference(result: BuildResult) -> str:
     """The first name that was pushed, by digest."""
-    return str(result.names[0].with_digest(result.digest)) if result.pushed else None
+    return str(result.names[0].with_digest(result.digest)) if result.pushed else ""
 
 
-def image_references(result: BuildResult) -> str | None:
-    """Every repository that was pushed to, by digest, between commas."""
-    if not result.pushed:
-        return None
-    return ",".join(dict.fromkeys(str(name.with_digest(result.digest)) for name in result.names))
+def image_references(result: BuildResult) -> str:
+    """Every repository that was pushed to, by digest, between commas; as many as a Tekton pod can tell.
+
+    See RESULT_BYTES; `images_left_out` says how many it can't.
+    """
+    return ",".join(_references(result)[: _told(result)])
+
+
+def images_left_out(result: BuildResult) -> int:
+    """How many repositories are not in `image_references`."""
+    return len(_references(result)) - _told(result)
 
 
 def github_artifacts(result: BuildResult) -> str | None:
     """Subjects that actions/attest finds by itself: every repository that was pushed to, a line each."""
-    references = image_references(result)
-    return _lines(f"oci://{each}" for each in references.split(",")) if references else None
+    return _lines(f"oci://{each}" for each in _references(result)) or None
 
 
 def dotenv(result: BuildResult) -> str:
@@ -127,12 +127,45 @@ def github_output(result: BuildResult) -> str:
 TEKTON_RESULTS: Mapping[str, ResultText] = MappingProxyType(
     {
         "IMAGE_URL": image_url,
-        "IMAGE_DIGEST": image_digest,
+        "IMAGE_DIGEST": digest_text,
         "IMAGE_REF": image_reference,
         "IMAGES": image_references,
     }
 )
-"""By the names that Tekton Chains looks for, and IMAGE_REF; no newline at the end of any."""
+"""By the names that Tekton Chains looks for, and IMAGE_REF; no newline at the end of any.
+
+All of them have a text, be it empty: a Pipeline that refers to a result that is not there fails. Chains
+passes over a digest without a name, so that nothing is signed that was not pushed.
+"""
+
+RESULT_BYTES = 2048
+"""What our results may take of a pod's termination messages.
+
+Tekton fails a step whose message is above 4096 bytes, and the kubelet cuts each message to its part of
+12 KiB: to 2048 bytes where the pod has six containers. Of that, Tekton itself takes some.
+"""
+
+
+_OTHER_BYTES = 256
+"""For the time of the start, an exit code, a short result of another step."""
+
+
+def _references(result: BuildResult) -> tuple[str, ...]:
+    names = result.names if result.pushed else ()
+    return tuple(dict.fromkeys(str(name.with_digest(result.digest)) for name in names))
+
+
+def _told(result: BuildResult) -> int:
+    """How many references there is room for, beside the other results."""
+    others = {"IMAGES": "", "IMAGE_URL": image_url(result), "IMAGE_REF": image_reference(result)}
+    entries = [{"key": key, "value": value, "type": 1} for key, value in others.items()]
+    entries.append({"key": "IMAGE_DIGEST", "value": digest_text(result), "type": 1})
+    room = RESULT_BYTES - _OTHER_BYTES - len(_compact(entries))
+    for count, reference in enumerate(_references(result)):
+        room -= len(reference) + 1
+        if room < 0:
+            return count
+    return len(_references(result))
 
 
 def _metadata(result: BuildResult) -> Mapping[str, object]:

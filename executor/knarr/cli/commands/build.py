@@ -29,8 +29,20 @@ from knarr.cli.flags.snapshots import SnapshotFlags
 from knarr.cli.flags.upkeep import UpkeepFlags
 from knarr.cli.values.arguments import parse_build_args, parse_context_source, parse_targets, with_epoch
 from knarr.cli.values.cache import cache_places, read_cache
-from knarr.cli.values.compatibility import is_plan_printed, report_needless, snapshot_rules, work_directory
-from knarr.cli.values.environment import find_git, named_files, this_platform, work_directory_parent
+from knarr.cli.values.compatibility import (
+    check_extra_args,
+    is_plan_printed,
+    report_needless,
+    snapshot_rules,
+    work_directory,
+)
+from knarr.cli.values.environment import (
+    find_git,
+    named_files,
+    read_environment,
+    this_platform,
+    work_directory_parent,
+)
 from knarr.cli.values.grammar import parse_pair
 from knarr.cli.values.outputs import read_outputs, report_old_flags, target_platform
 from knarr.cli.values.registries import open_client
@@ -84,10 +96,11 @@ def _build(*groups: Any) -> int:
     """Build an image from a Dockerfile, then push it or write it to files."""
     flags = BuildFlags(*groups)
     with ReportSession.of(flags.log, os.environ, sys.stderr, token=token_hex(16)) as reporter:
-        return _build_and_tell(flags, dict(os.environ), reporter)
+        return _build_and_tell(flags, read_environment(os.environ), reporter)
 
 
 def _build_and_tell(flags: BuildFlags, environment: Mapping[str, str], reporter: Reporter) -> int:
+    check_extra_args(flags.upkeep)
     report_old_flags(flags.output, this_platform(), reporter)
     report_needless(flags.snapshots, flags.upkeep, reporter)
     outputs = read_outputs(flags.output, flags.results, environment, Path.cwd(), this_platform())

@@ -12,7 +12,7 @@ from knarr.cli.command import Command
 from knarr.cli.commands.check_output import CheckResult, as_json, as_text
 from knarr.cli.flags.commands import CheckFlags
 from knarr.cli.values.arguments import parse_build_args, parse_context
-from knarr.cli.values.environment import this_platform
+from knarr.cli.values.environment import read_environment, this_platform
 from knarr.dockerfile.ignore.patterns import IgnorePatterns
 from knarr.dockerfile.language.parser import Dockerfile, parse
 from knarr.dockerfile.language.scope import global_scope
@@ -48,7 +48,7 @@ def _check(flags: CheckFlags) -> int:
     context = parse_context(flags.context_path, flags.context)
     path = find_dockerfile(flags.dockerfile, context, Path.cwd())
     data, ignore = read_dockerfile(path), read_ignore_patterns(path, context)
-    build_args = parse_build_args(flags.build_arg, os.environ)
+    build_args = parse_build_args(flags.build_arg, read_environment(os.environ))
     warning = frontend_warning(data.decode("utf-8", "replace"), build_args)
     if warning is not None:
         print(f"warning: {warning}", file=sys.stderr)

@@ -15,6 +15,7 @@ from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.results import ResultFlags
 from knarr.cli.values.annotations import INDEX, Annotation, IndexAnnotations, for_index
 from knarr.cli.values.destinations import parse_destinations
+from knarr.cli.values.environment import read_environment
 from knarr.cli.values.registries import open_client
 from knarr.cli.values.result_files import read_output_files
 from knarr.errors import UsageError
@@ -35,7 +36,7 @@ def _index(flags: IndexFlags, results: ResultFlags, registries: RegistryFlags, l
     """Make an image index of images that are in registries, then push it."""
     annotations = for_index(Annotation.parse(text, default=INDEX) for text in flags.annotation)
     request = _request(flags, annotations)
-    environment = dict(os.environ)
+    environment = read_environment(os.environ)
     files = tuple(read_output_files(results, environment, Path.cwd()))
     check_output_files(files)
     with (

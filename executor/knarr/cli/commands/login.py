@@ -8,6 +8,7 @@ from pathlib import Path
 from knarr.cli.command import Command
 from knarr.cli.flags.commands import LoginFlags
 from knarr.cli.values.credentials import helper_programs
+from knarr.cli.values.environment import read_environment
 from knarr.cli.values.registries import parse_host
 from knarr.errors import UsageError
 from knarr.registry.auth.config_file import keep_credentials
@@ -28,7 +29,7 @@ def _login(flags: LoginFlags) -> int:
     registry = parse_host(flags.registry, "knarr login")
     if not flags.username:
         raise UsageError("username required", hint="--username, or -u")
-    environment = dict(os.environ)
+    environment = read_environment(os.environ)
     path = _config_path(environment)
     password = _password(flags)
     kept_in = keep_credentials(path, registry, flags.username, password, helper_programs(environment))

@@ -11,6 +11,7 @@ from knarr.cli.flags.commands import PushFlags
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.values.destinations import parse_destinations
+from knarr.cli.values.environment import read_environment
 from knarr.cli.values.registries import open_client
 from knarr.errors import UsageError
 from knarr.images.pusher import Pusher
@@ -36,7 +37,7 @@ def _push(saved: PushFlags, registries: RegistryFlags, log: LogFlags) -> int:
     destinations = parse_destinations(saved.destination, (), by_digest=saved.push_by_digest.on)
     with (
         ReportSession.of(log, os.environ, sys.stderr, token=token_hex(16)) as reporter,
-        open_client(dict(os.environ), reporter, registries) as client,
+        open_client(read_environment(os.environ), reporter, registries) as client,
     ):
         image = read_saved_image(Path(saved.path).absolute())
         with Pusher(client, destinations) as pusher:

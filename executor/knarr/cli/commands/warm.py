@@ -15,7 +15,7 @@ from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.values.arguments import parse_build_args
 from knarr.cli.values.cache import parse_ttl
-from knarr.cli.values.environment import this_platform
+from knarr.cli.values.environment import read_environment, this_platform
 from knarr.cli.values.registries import open_client
 from knarr.dockerfile.language.parser import parse
 from knarr.dockerfile.language.scope import global_scope
@@ -41,7 +41,7 @@ def _warm(flags: WarmFlags, registries: RegistryFlags, log: LogFlags) -> int:
     """Put base images into a directory, where builds with --cache --cache-dir find them."""
     if not flags.image and not flags.dockerfile:
         raise UsageError("you must select at least one image to cache or a dockerfilepath to parse")
-    environment = dict(os.environ)
+    environment = read_environment(os.environ)
     with (
         ReportSession.of(log, environment, sys.stderr, token=token_hex(16)) as reporter,
         open_client(environment, reporter, registries) as client,

@@ -30,6 +30,7 @@ class OutputFlags:
         Switch, switch("push-by-digest", "Push to the repository of each destination, without a tag.")
     ] = OFF
     no_push: Annotated[Switch, switch("no-push", "Build, but push nothing.")] = OFF
+    skip_push: Annotated[Switch, switch("skip-push", "Buildah's word for --no-push, beside it.")] = OFF
     dryrun: Annotated[Switch, switch("dryrun", "Print what would be done; build, push, write nothing.")] = OFF
     tar_path: Annotated[str, value("tar-path", "Write a tarball for docker load.")] = ""
     old_tar_path: Annotated[str, value("tarPath", "Old name of --tar-path.", hidden=True)] = ""

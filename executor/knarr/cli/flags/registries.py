@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from knarr.cli.flags.kinds import KEEPS_EMPTY, OFF, Switch, switch, value
+from knarr.cli.flags.kinds import KEEPS_EMPTY, OFF, ON, Switch, switch, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,12 @@ class RegistryFlags:
         tuple[str, ...],
         value("skip-tls-verify-registry", "HOST[:PORT] whose certificate is not checked; repeatable."),
     ] = ()
+    tls_verify: Annotated[
+        Switch,
+        switch(
+            "tls-verify", "Buildah's: false is --insecure and --skip-tls-verify, of pushes and pulls alike."
+        ),
+    ] = ON
     registry_certificate: Annotated[
         tuple[str, ...],
         value("registry-certificate", "HOST=FILE: a CA to trust for this registry; repeatable."),

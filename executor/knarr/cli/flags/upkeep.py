@@ -31,3 +31,9 @@ class UpkeepFlags:
     skip_unused_stages: Annotated[
         Switch, switch("skip-unused-stages", "Accepted: unused stages are never built.", hidden=True)
     ] = OFF
+    build_extra_args: Annotated[
+        str, value("build-extra-args", "Of buildah's Task: refused where it is not empty.")
+    ] = ""
+    push_extra_args: Annotated[
+        str, value("push-extra-args", "Of buildah's Task: refused where it is not empty.")
+    ] = ""

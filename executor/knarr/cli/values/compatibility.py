@@ -24,6 +24,19 @@ def snapshot_rules(flags: SnapshotFlags) -> SnapshotRules:
     return SnapshotRules.of(ignored, hash_content=_HASH_CONTENT[mode])
 
 
+def check_extra_args(flags: UpkeepFlags) -> None:
+    """Refuse flags of buildah, which its Task splits at spaces. Raises UsageError."""
+    for name, text in (
+        ("BUILD_EXTRA_ARGS", flags.build_extra_args),
+        ("PUSH_EXTRA_ARGS", flags.push_extra_args),
+    ):
+        if text.strip():
+            raise UsageError(
+                f"{name} holds flags of buildah: {text}",
+                hint="EXTRA_ARGS, an array, takes those of knarr build; most have a parameter of their own",
+            )
+
+
 def work_directory(flags: UpkeepFlags, environment: Mapping[str, str]) -> Path | None:
     """The directory to work in that a flag or a variable of kaniko's names, made where it is missing."""
     text = flags.kaniko_dir or ("" if environment.get("KNARR_DIR") else environment.get("KANIKO_DIR", ""))

@@ -15,6 +15,9 @@ from knarr.oci.platform import Platform
 _FILE_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_WEB_IDENTITY_TOKEN_FILE", "SSL_CERT_FILE")
 _MAX_CONFIG_BYTES = 1024 * 1024
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_PREFIX = "KNARR_"
+_PREFIXED = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_PREFIXED_WHOLLY = ("DOCKER_CONFIG", "SSL_CERT_DIR")
 _GIT_VARIABLES = ("PATH", "SSH_AUTH_SOCK", *_PROXIES, *(name.lower() for name in _PROXIES))
 
 
@@ -27,6 +30,23 @@ class CredentialText:
 
     def __repr__(self) -> str:
         return f"CredentialText(source={self.source!r})"
+
+
+def read_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables, those that begin with KNARR_ in the place of some that every program knows.
+
+    In a pod's container `$(HTTP_PROXY)` in an argument is replaced by Kubernetes where a variable is called
+    so: what the Tekton Tasks set is called KNARR_HTTP_PROXY, and nobody's value is replaced. An empty
+    proxy is none; an empty KNARR_DOCKER_CONFIG or KNARR_SSL_CERT_DIR unsets what the image has set.
+    """
+    environment = dict(variables)
+    for name in (*_PREFIXED, *_PREFIXED_WHOLLY):
+        value = environment.pop(_PREFIX + name, None)
+        if value:
+            environment[name] = value
+        elif value is not None and name in _PREFIXED_WHOLLY:
+            environment.pop(name, None)
+    return environment
 
 
 def find_docker_config(environment: Mapping[str, str]) -> CredentialText | None:

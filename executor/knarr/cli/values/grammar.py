@@ -9,12 +9,12 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from knarr.cli.values.spliced_lists import LIST_END, without_counts
 from knarr.errors import UsageError
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _HELP = frozenset({"-h", "--help"})
-LIST_END = "--end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ class Grammar:
     def normalise(self, arguments: Sequence[str]) -> list[str]:
         """Every flag as one `--name=value`, in order, then `--` with the positional arguments.
 
-        Raises UsageError for an unknown flag, or one without its value.
+        Raises UsageError for an unknown flag, one without its value, or a value that no boolean is.
         """
         flags: list[str] = []
         positional: list[str] = []
-        rest = list(arguments)
+        rest = without_counts(arguments)
         while rest:
             argument = rest.pop(0)
             if argument == "--":
@@ -81,8 +81,10 @@ class Grammar:
         flag = self.flags.get(name)
         if flag is None:
             raise self._unknown(name)
+        if equals and flag.switch:
+            return [f"--{name}={str(_switched(name, value)).lower()}"] if value else []
         if equals:
-            return [] if flag.switch and not value else [f"--{name}={value}"]
+            return [f"--{name}={value}"]
         return [f"--{name}={'true' if flag.switch else _next(rest, f'--{name}')}"]
 
     def _short(self, text: str, rest: list[str]) -> str:
@@ -105,6 +107,13 @@ class Grammar:
             return UsageError(f"knarr has no --{name}", hint=self.refused[name])
         close = difflib.get_close_matches(name, [*self.flags, *self.lists], 1)
         return UsageError(f"unknown flag: --{name}", hint=f"did you mean --{close[0]}?" if close else None)
+
+
+def _switched(name: str, value: str) -> bool:
+    try:
+        return parse_bool(value)
+    except UsageError as error:
+        raise UsageError(f"--{name} takes a boolean, got {value!r}", hint=error.hint) from error
 
 
 def _next(rest: list[str], flag: str) -> str:

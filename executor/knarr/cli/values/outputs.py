@@ -116,7 +116,7 @@ def _check_stdout(outputs: Outputs) -> None:
 def _is_push_off(flags: OutputFlags, environment: Mapping[str, str]) -> bool:
     """KANIKO_NO_PUSH comes before the flag, as in kaniko."""
     text = environment.get("KANIKO_NO_PUSH", "")
-    return parse_bool(text) if text else flags.no_push.on
+    return (parse_bool(text) if text else flags.no_push.on) or flags.skip_push.on
 
 
 def target_platform(flags: OutputFlags, machine: Platform) -> Platform:

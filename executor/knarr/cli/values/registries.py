@@ -64,14 +64,15 @@ def host_rules(
 ) -> HostRules:
     """What flags and variables say about registries. Raises UsageError."""
     certificates = environment.get("SSL_CERT_FILE")
+    trusts_all = not flags.tls_verify.on
     rules = HostRules(
-        insecure_push=flags.insecure.on,
-        insecure_pull=flags.insecure_pull.on,
+        insecure_push=flags.insecure.on or trusts_all,
+        insecure_pull=flags.insecure_pull.on or trusts_all,
         insecure_registries=_hosts(flags.insecure_registry, "--insecure-registry"),
         plain_private=is_kaniko(program),
         plain_redirects=_hosts(flags.insecure_redirect, "--insecure-redirect"),
-        skip_verify=flags.skip_tls_verify.on,
-        skip_verify_pull=flags.skip_tls_verify_pull.on,
+        skip_verify=flags.skip_tls_verify.on or trusts_all,
+        skip_verify_pull=flags.skip_tls_verify_pull.on or trusts_all,
         skip_verify_registries=_hosts(flags.skip_tls_verify_registry, "--skip-tls-verify-registry"),
         ca_files={
             host: read_ca(text, _CERTIFICATE)

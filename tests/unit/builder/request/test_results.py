@@ -113,4 +113,29 @@ def test_github_artifacts() -> None:
 )
 def test_tekton_results(name: str, text: str) -> None:
     assert TEKTON_RESULTS[name](PUSHED) == text
-    assert TEKTON_RESULTS[name](KEPT) is None
+    assert TEKTON_RESULTS[name](KEPT) == (DIGEST if name == "IMAGE_DIGEST" else "")
+
+
+def test_tekton_results_fit_into_a_message() -> None:
+    """Of the pod with the most containers that is planned for; see RESULT_BYTES."""
+    names = tuple(Reference.parse(f"registry.test:5000/team-{number}/app:1") for number in range(60))
+    result = BuildResult(IMAGE.descriptor, names, pushed=True)
+    entries = [{"key": key, "value": text(result), "type": 1} for key, text in TEKTON_RESULTS.items()]
+    message = json.dumps(entries, separators=(",", ":"))
+    assert 1600 < len(message) < results.RESULT_BYTES - 200
+    told = results.image_references(result).split(",")
+    assert told == [f"registry.test:5000/team-{number}/app@{DIGEST}" for number in range(len(told))]
+    assert results.images_left_out(result) == 60 - len(told)
+    assert results.images_left_out(PUSHED) == 0
+    artifacts = results.github_artifacts(result)
+    assert artifacts is not None
+    assert len(artifacts.splitlines()) == 60
+
+
+def test_the_longest_names_leave_no_room_for_images() -> None:
+    name = Reference.parse("h" * 63 + "." + "h" * 63 + "/" + "r" * 200 + ":" + "t" * 128)
+    many = tuple(Reference.parse(f"x{number}/{name.repository}:1") for number in range(8))
+    result = BuildResult(IMAGE.descriptor, (name, *many), pushed=True)
+    entries = [{"key": key, "value": text(result), "type": 1} for key, text in TEKTON_RESULTS.items()]
+    assert len(json.dumps(entries, separators=(",", ":"))) < results.RESULT_BYTES
+    assert results.image_url(result) == str(name)
