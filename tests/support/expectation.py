@@ -11,6 +11,10 @@ from support.compare import FRESH_FROM_S
 from support.flatten import FileFacts, FlatImage
 from support.image_layout import BASE_MTIME_S
 
+BUILDKIT_REVISION = "73ed6825c"
+"""Of 21 August 2026: what `buildkit` means in `checked_with` and `differs_from`."""
+BUILDERS = ("docker", "buildah", "buildkit")
+
 _DEFAULT_MODES: Mapping[str, str] = {"dir": "0755", "symlink": "0777"}
 _IMAGE_FIELDS = ("os", "architecture", "variant", "author")
 _FACTS = frozenset(
@@ -49,6 +53,10 @@ class Expectation:
     `files` are all that differ from the image `base` (`scratch` is nothing), `absent` those that are not
     there, `config` the run configuration's properties that differ, Env by name; `image` those beside it.
     `history` is `created_by` of the build's own entries. `output` is what the build says on the way.
+    `checked_with` are the builders that were seen to give the same, or to refuse for the same reason.
+    `docker` (20.10, its BuildKit 0.8) and `buildah` are asked again by tests; `buildkit` was asked once, at
+    BUILDKIT_REVISION.
+    `differs_from` says of a builder why it gives something else.
     """
 
     why: str
@@ -60,7 +68,8 @@ class Expectation:
     history: Sequence[str] | None = None
     output: Sequence[str] = ()
     error: ExpectedError | None = None
-    checked_with: str | None = None
+    checked_with: Sequence[str] = ()
+    differs_from: Mapping[str, str] = field(default_factory=dict)
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,6 +77,8 @@ class Expectation:
     def read(cls, path: Path) -> "Expectation":
         """Read one; an unknown key raises TypeError or ValueError."""
         values: dict[str, Any] = json.loads(path.read_text())
+        if unknown := {*values.get("checked_with", ()), *values.get("differs_from", {})} - set(BUILDERS):
+            raise ValueError(f"{path}: unknown builders {sorted(unknown)}")
         if "error" in values:
             values["error"] = ExpectedError(**values["error"])
         for name, facts in values.get("files", {}).items():
