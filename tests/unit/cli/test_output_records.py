@@ -3,8 +3,8 @@
 import pytest
 
 from knarr.cli.flags.run import RunFlags
-from knarr.cli.values.annotations import INDEX, MANIFEST, Annotation, for_image, for_index
-from knarr.cli.values.output_records import parse_output
+from knarr.cli.values.output.annotations import INDEX, MANIFEST, Annotation, for_image, for_index
+from knarr.cli.values.output.output_records import parse_output
 from knarr.cli.values.run_settings import read_run_settings
 from knarr.errors import UsageError
 from knarr.oci.platform import Platform

@@ -44,7 +44,7 @@ from knarr.cli.values.environment import (
     work_directory_parent,
 )
 from knarr.cli.values.grammar import parse_pair
-from knarr.cli.values.outputs import read_outputs, report_old_flags, target_platform
+from knarr.cli.values.output.outputs import read_outputs, report_old_flags, target_platform
 from knarr.cli.values.registries import open_client
 from knarr.cli.values.run_settings import read_run_settings
 from knarr.cli.values.secrets import read_credentials

@@ -13,11 +13,11 @@ from knarr.cli.flags.commands import IndexFlags
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
 from knarr.cli.flags.results import ResultFlags
-from knarr.cli.values.annotations import INDEX, Annotation, IndexAnnotations, for_index
-from knarr.cli.values.destinations import parse_destinations
 from knarr.cli.values.environment import read_environment
+from knarr.cli.values.output.annotations import INDEX, Annotation, IndexAnnotations, for_index
+from knarr.cli.values.output.destinations import parse_destinations
+from knarr.cli.values.output.result_files import read_output_files
 from knarr.cli.values.registries import open_client
-from knarr.cli.values.result_files import read_output_files
 from knarr.errors import UsageError
 from knarr.images.index import IndexRequest, push_index
 from knarr.oci.reference import Reference

@@ -10,8 +10,8 @@ from knarr.cli.command import Command
 from knarr.cli.flags.commands import PushFlags
 from knarr.cli.flags.logging import LogFlags
 from knarr.cli.flags.registries import RegistryFlags
-from knarr.cli.values.destinations import parse_destinations
 from knarr.cli.values.environment import read_environment
+from knarr.cli.values.output.destinations import parse_destinations
 from knarr.cli.values.registries import open_client
 from knarr.errors import UsageError
 from knarr.images.pusher import Pusher

@@ -13,10 +13,9 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from knarr.errors import CorruptError, IsolationError, KnarrError, OutputError
+from knarr.errors import CorruptError
 from knarr.layers.entry import OPAQUE_MARKER, WHITEOUT_PREFIX, Entry, Kind
 from knarr.layers.paths import join
-from knarr.layers.tar.names import MAX_PATH_BYTES
 from knarr.layers.tar.read import TarReader
 from knarr.rootfs.paths import (
     Directory,
@@ -27,6 +26,7 @@ from knarr.rootfs.paths import (
     remove_tree,
     resolve_directory,
 )
+from knarr.rootfs.unpacking.faults import joined, missing_target, unpacking_error
 from knarr.rootfs.unpacking.metadata import Loss, Losses, MetadataWriter, OwnerPolicy, describe_directory
 from knarr.rootfs.unpacking.protection import ProtectedError, Protection
 
@@ -37,7 +37,6 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NODE_TYPES = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 _REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """What looking a directory up gives where its layer itself has replaced it since."""
-_BAD_PATH = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EILSEQ})
 PROTECTED = "what lies at a protected place: /"
 """How `Loss.what` begins for entries that were left out; the place follows."""
 
@@ -115,7 +114,7 @@ class _Applier:
             path = "times of directories"
             self._restore_directory_times()
         except OSError as error:
-            raise _translate(error, path) from error
+            raise unpacking_error(error, path) from error
         return AppliedLayer(self._losses.all())
 
     def close(self) -> None:
@@ -128,7 +127,7 @@ class _Applier:
             if self._protection is not None:
                 self._protection.check(entry.path)
             directory = self._directories.get(head)
-            path = entry.path if directory.path == head else _joined(directory.path, name)
+            path = entry.path if directory.path == head else joined(directory.path, name)
             if self._protection is not None:
                 self._protection.check(path)
         except ProtectedError as error:
@@ -340,7 +339,7 @@ class _Applier:
         try:
             source = resolve_directory(self._root_fd, head)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise _no_target(entry) from error
+            raise missing_target(entry) from error
         try:
             if self._protection is not None and self._protection.covers(join(source.path, target)):
                 self._lose(join(source.path, target))
@@ -369,7 +368,7 @@ class _Applier:
                 directory = room
                 os.link(target, name, src_dir_fd=source.fd, dst_dir_fd=directory.fd, follow_symlinks=False)
         except FileNotFoundError as error:
-            raise _no_target(entry) from error
+            raise missing_target(entry) from error
         return directory
 
     def _restore_directory_times(self) -> None:
@@ -383,24 +382,3 @@ class _Applier:
             except OSError as error:
                 if error.errno not in _REPLACED:
                     raise
-
-
-def _joined(directory: str, name: str) -> str:
-    """The path after links, which can be longer than any that has none; raises OSError for such a one."""
-    path = join(directory, name)
-    if len(os.fsencode(path)) > MAX_PATH_BYTES:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    return path
-
-
-def _no_target(entry: Entry) -> CorruptError:
-    return CorruptError(f"a layer has a hard link to nothing: {entry.path} to {entry.link_target}")
-
-
-def _translate(error: OSError, path: str) -> KnarrError:
-    message = f"unpacking {path}: {error.strerror}"
-    if error.errno in _BAD_PATH:
-        return CorruptError(message, hint="the layer has a path that no container could use")
-    if isinstance(error, PermissionError):
-        return IsolationError(message, hint="run as root or in a user namespace")
-    return OutputError(message, hint="KNARR_DIR names a directory on a disk with room for the image")

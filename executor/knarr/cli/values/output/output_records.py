@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from knarr.cli.values.annotations import Annotation
 from knarr.cli.values.grammar import parse_bool
+from knarr.cli.values.output.annotations import Annotation
 from knarr.dockerfile.syntax.csv_fields import split_fields
 from knarr.errors import DockerfileError, UsageError
 

@@ -9,11 +9,11 @@ from knarr.builder.request.exports import Export, ExportKind
 from knarr.builder.request.request import Outputs
 from knarr.cli.flags.outputs import OutputFlags
 from knarr.cli.flags.results import ResultFlags
-from knarr.cli.values.destinations import parse_destinations
 from knarr.cli.values.grammar import parse_bool
-from knarr.cli.values.image_form import read_form
-from knarr.cli.values.output_records import OutputRecord, parse_output
-from knarr.cli.values.result_files import read_output_files
+from knarr.cli.values.output.destinations import parse_destinations
+from knarr.cli.values.output.image_form import read_form
+from knarr.cli.values.output.output_records import OutputRecord, parse_output
+from knarr.cli.values.output.result_files import read_output_files
 from knarr.errors import UsageError
 from knarr.oci.platform import Platform
 from knarr.oci.reference import Reference

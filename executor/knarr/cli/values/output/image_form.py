@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from knarr.cli.flags.outputs import OutputFlags
-from knarr.cli.values.annotations import MANIFEST, Annotation, for_image
-from knarr.cli.values.output_records import OutputRecord
+from knarr.cli.values.output.annotations import MANIFEST, Annotation, for_image
+from knarr.cli.values.output.output_records import OutputRecord
 from knarr.errors import UsageError
 from knarr.images.form import ImageForm, ImageFormat
 from knarr.layers.compression import Compression, CompressionSettings, new_compressor
