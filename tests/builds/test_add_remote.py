@@ -131,7 +131,8 @@ def test_sources_of_every_kind_in_order(bench: Bench, repository: Repository, se
     assert file(one, "/d/a").mode == 0o600
     assert file(two, "/d/a").mode == 0o644
     assert "/d/deep/f" in two.files
-    assert not any(path in three.files for path in ("/d/a", "/d/dir"))
+    assert file(three, "/d/a").text == "from the URL"  # --exclude is not asked for a source itself
+    assert "/d/dir" not in three.files
     assert "/d/other/g" in three.files
 
 

@@ -76,7 +76,9 @@ def test_without_a_push(builds: Builds) -> None:
     assert (place / "tagged").read_text() == f"index.docker.io/library/app:latest@{digest}\n"
     assert json.loads((place / "metadata").read_bytes())["containerimage.digest"] == digest
     assert (place / "env").read_text().startswith(f"IMAGE_DIGEST={digest}\nIMAGE_ID=sha256:")
-    assert {path.name for path in place.iterdir()} == {"context", "work", "tagged", "metadata", "env"}
+    assert (place / "url").read_text() == (place / "images").read_text() == ""
+    expected = {"context", "work", "tagged", "metadata", "env", "url", "images"}
+    assert {path.name for path in place.iterdir()} == expected
 
 
 def test_pipelines_get_what_was_pushed(builds: Builds, repository: str) -> None:

@@ -28,7 +28,7 @@ class ResultFlags:
         tuple[str, ...],
         value(
             "result-file",
-            "NAME=PATH: write IMAGE_URL, IMAGE_DIGEST, IMAGE_REF or IMAGES where the image was pushed; "
-            "repeatable.",
+            "NAME=PATH: write IMAGE_URL, IMAGE_DIGEST, IMAGE_REF or IMAGES, of which a build without a push "
+            "has the digest; repeatable.",
         ),
     ] = ()
