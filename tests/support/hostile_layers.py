@@ -266,8 +266,12 @@ _CUT: Mapping[str, bytes] = {
     "cut in a header": file(b"data/file", b"x")[:300],
     "cut in a file": file(b"data/file", b"x" * 2000)[:1200],
     "cut after an extended header": pax((b"path", b"data/file")),
-    "with something behind": archive(file(b"a")) + padded(b"junk"),
 }
+_BEHIND: Mapping[str, bytes] = {
+    "with something behind": archive(file(b"a")) + padded(b"junk"),
+    "with what is refused behind": archive(file(b"a")) + archive(file(_UP, b"x")),
+}
+"""Whole archives; what comes behind their end is nothing."""
 _BEFORE = file(b".wh..wh..opq") + directory(b"deep") + symlink(b"alias", b"/data")
 """So that those that are refused late have done something."""
 _NOT_AS_FILES = (
@@ -285,7 +289,7 @@ _NOT_AS_FILES = (
 
 def built_layers() -> dict[str, bytes]:
     """Those that make sense."""
-    return {name: archive(data) for name, data in BUILT.items()}
+    return {**{name: archive(data) for name, data in BUILT.items()}, **_BEHIND}
 
 
 def built_archives() -> dict[str, bytes]:
