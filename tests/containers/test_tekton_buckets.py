@@ -210,8 +210,8 @@ def test_archives_and_trees(fetcher: Fetcher, bucket: Bucket, content: Path) -> 
     results = fetcher.fetch(bucket.right, bucket.private, **bucket.params, URL=url, CHECKSUM=checksum)
     assert results == {**NO_COMMIT, "url": url, "checksum": checksum}
     assert _names(fetcher.source) == ["Dockerfile", "deep/file"]
-    # The step after it had the context, and nothing else of this Task's.
-    assert fetcher.runner.logs[-1].startswith("source\n")
+    # The step after it had the context, and of this Task's secret the empty place in the pod's /workspace.
+    assert fetcher.runner.logs[-1].startswith("bucket-credentials\nsource\n")
     assert DOCKERFILE in fetcher.runner.logs[-1]
     tree = f"{bucket.url}/app/tree/"
     results = fetcher.fetch(bucket.right, bucket.private, **bucket.params, URL=tree, SUBDIRECTORY="sub")
