@@ -248,7 +248,7 @@ def test_multi_arch_keeps_credentials_apart(
     pipelines: PipelineRunner, base_registry: Registry, tmp_path: Path
 ) -> None:
     """Both steps are in one pod: a RUN step, root in the container of the build, finds no password of git."""
-    look = 'RUN test -z "$(find /workspace -mindepth 1)" && ! grep -rs "$WORD" /tekton /workspace\n'
+    look = 'RUN test -z "$(find /workspace -type f)" && ! grep -rs "$WORD" /tekton /workspace\n'
     dockerfile = f"FROM {base_registry.host}/library/busybox\nENV WORD=git-word\n{look}"
     Repository.create(tmp_path / "git/app").commit({"Dockerfile": dockerfile})
     volumes = {"git": secret_volume(tmp_path / "secret", {"username": USER, "password": "git-word"})}
