@@ -2,9 +2,10 @@
 
     python -m scripts.run_tests --results=DIRECTORY TIER... -- PYTEST_ARGUMENTS...
 
-The quick and the slow tier run in as many processes as there are processors, the rest in one: an engine that
-runs containers is made once. The last line says how many tests passed and failed in all tiers together;
-`summary` in the directory has the same line. The exit status is 0 when every run's was.
+Each tier runs in as many processes as there are processors. Files of the rest stay together, since the
+engines that run containers are made for a file or a process. The last line says how many tests passed and
+failed in all tiers together; `summary` in the directory has the same line. The exit status is 0 when every
+run's was.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-_SIDE_BY_SIDE = frozenset({"quick", "slow"})
+_DIST = {"quick": "worksteal", "slow": "worksteal", "rest": "loadfile"}
 _NO_TESTS = 5
 """The status of pytest when its arguments pick no test of a tier."""
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="run_tests", description=__doc__.splitlines()[0] if __doc__ else None
     )
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("tiers", nargs="+", metavar="TIER")
+    parser.add_argument("tiers", nargs="+", metavar="TIER", choices=_DIST)
     given, passed_on = _split(arguments)
     options = parser.parse_args(given)
     options.results.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _run(tier: str, report: Path, arguments: Sequence[str]) -> int:
-    side_by_side = [f"--numprocesses={os.cpu_count()}", "--dist=worksteal"] if tier in _SIDE_BY_SIDE else []
+    side_by_side = [f"--numprocesses={os.cpu_count()}", f"--dist={_DIST[tier]}"]
     options = [f"--tier={tier}", *side_by_side, "--durations=20", f"--junit-xml={report}", *arguments]
     return subprocess.run([sys.executable, "-m", "pytest", *options], check=False).returncode
 
