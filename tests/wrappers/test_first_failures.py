@@ -174,5 +174,6 @@ def test_registry_of_a_gitlab_project_that_is_off(
     log = _gitlab(engine, build, {"CI_REGISTRY_IMAGE": ""})
     (line,) = re.findall("error: .*", log)
     assert line.startswith(
-        "error: the image's name has no registry: :main; hint: switch on the container registry"
+        "error: the image's name has no registry: $CI_REGISTRY_IMAGE:$CI_COMMIT_REF_SLUG; "
+        "hint: switch on the container registry"
     )
