@@ -309,6 +309,12 @@ def test_registry_that_is_off(tmp_path: Path, name: str) -> None:
     assert "hint: switch on the container registry" in line
 
 
+def test_a_name_that_begins_with_nothing_has_its_registry(tmp_path: Path) -> None:
+    variables = {"PATH": os.environ["PATH"], "PREFIX": "", "CI_REGISTRY_IMAGE": "r.example/app"}
+    done = run_script(tmp_path, "knarr-build", {"tags": "$PREFIX$CI_REGISTRY_IMAGE:1"}, variables)
+    assert "no registry" not in done.stderr
+
+
 def test_inputs_about_the_jobs() -> None:
     rules = {name: [{"if": f"$CI == '{name}'"}] for name in ("rules", "warm-rules", "promote-rules")}
     matrix = [{"PLATFORM": "linux/s390x", "RUNNER_TAG": "s390x"}]
