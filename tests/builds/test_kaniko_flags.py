@@ -3,7 +3,6 @@
 The table is data: each row has a flag with the image, file, message or request that shows its effect.
 """
 
-import ssl
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from support.builds import Builds
 from support.counting_registry import CountingRegistry
 from support.faulty_registry import Answer, FaultyRegistry
 from support.kaniko_flags import Bench, Row, read_table
-from support.registry import Registry, make_certificates
+from support.registry import Registry, make_certificates, server_context
 
 pytestmark = [pytest.mark.registry, pytest.mark.root, pytest.mark.slow]
 
@@ -41,10 +40,7 @@ class Registries:
 def registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registries]:
     place = tmp_path_factory.mktemp("registries")
     ca, certificate, key = make_certificates(place)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    context.load_verify_locations(ca)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = server_context(certificate, key, clients=ca)
     tls, locked = Registry.start(place, tls=True), Registry.start(place, auth=("me", "secret"))
     try:
         with FaultyRegistry(lambda asked: Answer(403), tls=context) as mutual:

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import ssl
 import stat
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 from support.builds import Builds, check_explained
 from support.faulty_registry import Answer, Asked, FaultyRegistry
 from support.knarr_cli import EXECUTOR
-from support.registry import Registry, make_certificates
+from support.registry import Registry, make_certificates, server_context
 
 pytestmark = pytest.mark.registry
 
@@ -249,8 +248,7 @@ def test_standard_output_has_the_page_alone(builds: Builds) -> None:
 
 def test_url_gets_a_put(builds: Builds) -> None:
     ca, certificate, key = make_certificates(builds.place)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    tls = server_context(certificate, key)
     trusted = {"SSL_CERT_FILE": str(ca)}
     with FaultyRegistry(lambda asked: Answer(200), tls=tls) as server:
         url = f"https://{server.host}/bucket/digest?signature=secret"

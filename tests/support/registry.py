@@ -100,6 +100,16 @@ class Registry:
         raise AssertionError((self.root / "log").read_text())
 
 
+def server_context(certificate: Path, key: Path, *, clients: Path | None = None) -> ssl.SSLContext:
+    """TLS as a server speaks it; with `clients` to those alone that show a certificate of this authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if clients is not None:
+        context.load_verify_locations(clients)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 def make_certificates(directory: Path) -> tuple[Path, Path, Path]:
     """A CA of our own, with a certificate and its key for 127.0.0.1, localhost, registry.test."""
     ca_key, ca = directory / "ca.key", directory / "ca.pem"

@@ -1,6 +1,5 @@
 """Each flag about registries, by what a registry sees of it."""
 
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from knarr.errors import RegistryError, UsageError
 from knarr.oci.reference import Reference
 from knarr.registry.transfer.push import check_push
 from support.faulty_registry import Answer, FaultyRegistry
-from support.registry import Registry, make_certificates
+from support.registry import Registry, make_certificates, server_context
 from support.registry_flags import IMAGE, USER, Served, opened
 
 
@@ -29,8 +28,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def tls_registry(certificates: Certificates) -> Iterator[FaultyRegistry]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = server_context(certificates.certificate, certificates.key)
     with FaultyRegistry(Served(IMAGE), tls=context) as served:
         yield served
 
@@ -89,10 +87,7 @@ def test_certificates_are_checked_unless_said(
 
 
 def test_client_certificate_is_shown(certificates: Certificates) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.certificate, certificates.key)
-    context.load_verify_locations(certificates.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = server_context(certificates.certificate, certificates.key, clients=certificates.ca)
     with FaultyRegistry(Served(IMAGE), tls=context) as served:
         trust = f"--registry-certificate={served.host}={certificates.ca}"
         pair = f"--registry-client-cert={served.host}={certificates.certificate},{certificates.key}"

@@ -1,5 +1,4 @@
 import socket
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from knarr.registry.client import Client
 from knarr.registry.http.hosts import HostRules
 from knarr.registry.http.message import Request
 from support.faulty_registry import Answer, FaultyRegistry
-from support.registry import make_certificates
+from support.registry import make_certificates, server_context
 
 
 def _ask(client: Client, host: str) -> bytes:
@@ -32,8 +31,7 @@ def test_a_closed_client_connects_no_more() -> None:
 
 def test_a_client_closed_while_it_connects_leaves_no_connection(tmp_path: Path) -> None:
     ca, certificate, key = make_certificates(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context = server_context(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as other:
         host = f"127.0.0.1:{server.getsockname()[1]}"
         client = Client(rules=HostRules(ca_files={host: ca}), sleep=lambda wait_s: None)

@@ -12,7 +12,7 @@ from knarr.oci.platform import Platform
 from knarr.registry.http.locations import resolve_location
 from knarr.registry.transfer.pull import open_blob
 from support.faulty_registry import Answer, Asked, FaultyRegistry
-from support.registry import make_certificates
+from support.registry import make_certificates, server_context
 from support.registry_flags import IMAGE, USER, Opened, Served, opened
 
 AMD64 = Platform.normalised("linux", "amd64")
@@ -33,9 +33,7 @@ class Store:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
     ca, certificate, key = make_certificates(tmp_path_factory.mktemp("tls"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context, ca
+    return server_context(certificate, key), ca
 
 
 @pytest.fixture

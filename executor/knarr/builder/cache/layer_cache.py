@@ -57,16 +57,19 @@ class LayerCache:
         writes: bool,
         clock: Callable[[], float],
         budget_s: float = LOOKUP_BUDGET_S,
+        take_borrowed: Callable[[str], bool] = lambda key: False,
     ) -> None:
         """An entry counts for `ttl_s`; all lookups together wait for `budget_s` at most.
 
-        `open_layer` opens the layers that are to be kept.
+        `open_layer` opens the layers that are to be kept. `take_borrowed` says once of a key that the place
+        that is written to lacks what was found.
         """
         self._backend = backend
         self._reporter = reporter
         self._now_s = now_s
         self._ttl_s = ttl_s
         self._clock = clock
+        self._take_borrowed = take_borrowed
         self._budget_s = self._left_s = budget_s
         self._pool: Background[CacheEntry | None] = Background(_JOBS)
         self._writer = CacheWriter(backend, reporter, open_layer, clock=clock) if writes else None
@@ -103,7 +106,7 @@ class LayerCache:
         except KnarrError as error:
             return self._given_up(error.message, writes=isinstance(error, AuthError))
         verdict = self._judged(key, entry, below)
-        is_borrowed = isinstance(self._backend, JoinedStore) and self._backend.take_borrowed(key)
+        is_borrowed = self._take_borrowed(key)
         if verdict.entry is not None and is_borrowed:
             self.keep(verdict.entry)
         return verdict
@@ -182,16 +185,16 @@ def open_cache(
             blobs.reach(place, patient)
             return RepositoryStore(patient, hasty, place, platform)
 
-        backend = opened(settings.place)
-        if settings.further:
-            backend = JoinedStore(backend, [opened(place) for place in settings.further], client.reporter)
+        first, *others = [opened(place) for place in (settings.place, *settings.further)]
+        store = JoinedStore(first, others, client.reporter)
         cache = LayerCache(
-            backend,
+            store,
             client.reporter,
             blobs.open_packed,
             now_s=now_s,
             ttl_s=settings.ttl_s,
             writes=settings.writes,
             clock=client.clock,
+            take_borrowed=store.take_borrowed,
         )
         yield exits.enter_context(cache)

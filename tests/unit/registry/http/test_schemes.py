@@ -21,7 +21,7 @@ from knarr.registry.http.retry import RetryPolicy
 from support.faulty_registry import Answer, Asked, FaultyRegistry, Script
 from support.knarr_cli import EXECUTOR
 from support.memory_registry import MemoryRegistry
-from support.registry import make_certificates
+from support.registry import make_certificates, server_context
 from support.registry_flags import IMAGE, USER, opened
 from support.registry_images import Events
 
@@ -43,9 +43,7 @@ def locked(script: Script) -> Script:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
     ca, certificate, key = make_certificates(tmp_path_factory.mktemp("tls"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context, ca
+    return server_context(certificate, key), ca
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from knarr.registry.http.hosts import ClientCertificate, HostRules
 from knarr.registry.http.message import Request
 from knarr.registry.transfer.push import check_push
 from support.faulty_registry import Answer, Asked, FaultyRegistry
-from support.registry import make_certificates
+from support.registry import make_certificates, server_context
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture
 def strict(certificates: Certificates) -> ssl.SSLContext:
     """Wants to see a certificate of the client."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.certificate, certificates.key)
-    context.load_verify_locations(certificates.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
+    return server_context(certificates.certificate, certificates.key, clients=certificates.ca)
 
 
 def _ask(client: Client, registry: FaultyRegistry) -> bytes:
@@ -65,8 +61,7 @@ def test_broken_certificate_files_are_named(tmp_path: Path, content: bytes | Non
 
 
 def test_http_location_behind_tls_stays_https(certificates: Certificates) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = server_context(certificates.certificate, certificates.key)
 
     def script(asked: Asked) -> Answer:
         place = f"http://{asked.headers['host']}/v2/team/app/blobs/uploads/1?_state=x"

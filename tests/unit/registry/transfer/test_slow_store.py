@@ -19,7 +19,7 @@ from knarr.registry.http.retry import RetryPolicy
 from knarr.registry.http.transport import Timeouts
 from support.faulty_registry import Answer, Asked, FaultyRegistry
 from support.memory_registry import MemoryRegistry
-from support.registry import make_certificates
+from support.registry import make_certificates, server_context
 from support.registry_images import Events, SmallImage, push_image
 
 IMAGE = SmallImage.of(b"only layer")
@@ -50,8 +50,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Slow], F
     context = None
     if request.param == "https":
         ca, certificate, key = make_certificates(tmp_path)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+        context = server_context(certificate, key)
         assert ca
 
     def serve(script: Slow) -> FaultyRegistry:
